@@ -1,0 +1,1 @@
+"""Local metrological network: bytes of meters to typed messages and back."""

@@ -1,0 +1,277 @@
+"""The configuration of one gateway: what factory and administrator have put into it.
+
+Read from ``config.toml`` in the gateway's directory. Until an administrator can load profiles over
+the WAN, this file stands in for the profiles of TR-03109-1 v1.0 chapter 10.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import time
+from pathlib import Path
+
+import msgspec
+
+from smgw_emu.core.errors import ConfigError, RemoteProtocolError
+from smgw_emu.core.ids import MEDIUM_GATEWAY, DeviceId
+from smgw_emu.core.instants import DeviceTime, parse_device_time
+from smgw_emu.core.obis import Obis
+from smgw_emu.profiles import DEFAULT_PROFILE
+
+SUPPORTED_TAFS = (1, 7)
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}", re.ASCII)
+_USER_ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}\.sm", re.ASCII)
+_SERVER_ID = re.compile(r"(?:[0-9a-fA-F]{2}){6,14}", re.ASCII)  # meters without a DIN id
+_HEX_32 = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_HEX_64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Identity: DIN 43863-5 id of medium E, firmware profile, calibration authority."""
+
+    id: str
+    profile: str = DEFAULT_PROFILE
+    authority: str = "TEST"
+
+
+class Clock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Device clock at power-up: validity, offset in ms and drift in ppb against world time."""
+
+    valid: bool = True
+    offset_ms: int = 0
+    drift_ppb: int = 0
+
+
+class Listener(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Address and TCP port of a listener; port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+
+
+class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A meter profile: id, where its bytes come from, registers to hold."""
+
+    id: str
+    source: str = ""
+    obis: tuple[str, ...] = ("0100010800ff",)
+    scaler: int = -1
+    unit: int = 30
+
+    @property
+    def key(self) -> str:
+        """The id in lower case, as used in logical names."""
+        return self.id.lower()
+
+    @property
+    def channels(self) -> tuple[Obis, ...]:
+        """The registers as OBIS codes."""
+        return tuple(Obis.parse(text) for text in self.obis)
+
+
+class Consumer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A consumer (Letztverbraucher): login, user id, digest secrets, certificate fingerprints.
+
+    ``ha1_md5`` and ``ha1_sha256`` are H(user:realm:password) in hex; the password is not kept.
+    """
+
+    login: str
+    user_id: str
+    ha1_md5: str = ""
+    ha1_sha256: str = ""
+    certificates: tuple[str, ...] = ()
+
+    @property
+    def logical_name(self) -> str:
+        """``01005e318011.<login>.sm`` (IF_GW_CON A-2.5 example)."""
+        return f"01005e318011.{self.login}.sm"
+
+    def __repr__(self) -> str:
+        return f"Consumer({self.login!r})"
+
+
+class UsagePoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A contract: one evaluation profile of one consumer."""
+
+    name: str
+    taf: int
+    consumer: str
+    meters: tuple[str, ...]
+    start: str
+    end: str = ""
+    description: str = ""
+    metering_point: str = "DE00000000000000000000TEST0000000"
+    delivery_id: str = "emt1"
+    emts: tuple[str, ...] = ("emt1.sm",)
+    capture_time: str = "00:00:00"
+    period_s: int = 900
+    on_demand: bool = True
+    transparency: bool = False
+
+    @property
+    def logical_name(self) -> str:
+        """``01005e3180<20+TAF>.<name>.sm`` (``wan.md`` 3.9: TAF1 = 21, TAF7 = 27)."""
+        return f"01005e3180{0x20 + self.taf:02x}.{self.name}.sm"
+
+    @property
+    def begin(self) -> DeviceTime:
+        """Start of validity."""
+        return parse_device_time(self.start)
+
+    @property
+    def finish(self) -> DeviceTime | None:
+        """End of validity, None for an open one."""
+        return parse_device_time(self.end) if self.end else None
+
+    @property
+    def daily_at(self) -> time:
+        """Local time of day of the daily value."""
+        return time.fromisoformat(self.capture_time)
+
+    def state(self, now: DeviceTime) -> str:
+        """Return ``ready``, ``running`` or ``archive`` (IF_GW_CON A-2.3)."""
+        if now < self.begin:
+            return "ready"
+        finish = self.finish
+        return "archive" if finish is not None and now >= finish else "running"
+
+
+class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    gateway: Gateway
+    clock: Clock = Clock()
+    han: Listener = Listener()
+    control: Listener = Listener()
+    meter: tuple[Meter, ...] = ()
+    consumer: tuple[Consumer, ...] = ()
+    usage_point: tuple[UsagePoint, ...] = ()
+
+    @property
+    def device_id(self) -> DeviceId:
+        """The gateway's id."""
+        return DeviceId.parse(self.gateway.id)
+
+    def consumers_of(self, meter: str) -> tuple[str, ...]:
+        """Return the logins of the consumers a meter is assigned to."""
+        return tuple(
+            dict.fromkeys(
+                point.consumer
+                for point in self.usage_point
+                if meter in {name.lower() for name in point.meters}
+            )
+        )
+
+
+def parse_config(text: str) -> GatewayConfig:
+    """Read and check a configuration.
+
+    Raises:
+        ConfigError: with the field and the reason, in one line.
+    """
+    try:
+        config = msgspec.convert(tomllib.loads(text), GatewayConfig)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(str(error)) from error
+    try:
+        _check(config)
+    except RemoteProtocolError as error:
+        raise ConfigError(str(error)) from error
+    return config
+
+
+def load_config(path: Path) -> GatewayConfig:
+    """Read ``config.toml``.
+
+    Raises:
+        ConfigError: missing, unreadable or wrong.
+    """
+    try:
+        return parse_config(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"no gateway here: {path} does not exist (smgw init makes one)"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _need(condition: object, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def _check(config: GatewayConfig) -> None:
+    _need(
+        config.device_id.medium == MEDIUM_GATEWAY,
+        f"gateway.id: {config.gateway.id} is not of medium E (DIN 43863-5)",
+    )
+    for listener in (config.han, config.control):
+        _need(0 <= listener.port <= 65535, f"port {listener.port} is not a TCP port")
+    _unique("meter", [meter.key for meter in config.meter])
+    _unique("consumer", [consumer.login for consumer in config.consumer])
+    _unique("consumer user_id", [consumer.user_id for consumer in config.consumer])
+    _unique("usage_point", [point.name for point in config.usage_point])
+    for meter in config.meter:
+        _check_meter(meter)
+    for consumer in config.consumer:
+        _check_consumer(consumer)
+    for point in config.usage_point:
+        _check_usage_point(point, config)
+
+
+def _unique(what: str, names: list[str]) -> None:
+    for name in names:
+        _need(names.count(name) == 1, f"{what} {name!r} is given twice")
+
+
+def _check_meter(meter: Meter) -> None:
+    if not _SERVER_ID.fullmatch(meter.id):
+        DeviceId.parse(meter.id)
+    _need(meter.channels, f"meter {meter.id}: no register (obis)")
+    for obis in meter.channels:
+        _need(
+            obis.untariffed_energy,
+            f"meter {meter.id}: {obis} is not an untariffed register (TR-03109-1 v1.0 4.3.2)",
+        )
+
+
+def _check_consumer(consumer: Consumer) -> None:
+    where = f"consumer {consumer.login!r}"
+    _need(_NAME.fullmatch(consumer.login), f"{where}: login must match {_NAME.pattern}")
+    _need(_USER_ID.fullmatch(consumer.user_id), f"{where}: user_id must match {_USER_ID.pattern}")
+    for value, form in ((consumer.ha1_md5, _HEX_32), (consumer.ha1_sha256, _HEX_64)):
+        _need(not value or form.fullmatch(value), f"{where}: ha1 must be lower-case hex")
+    for value in consumer.certificates:
+        _need(_HEX_64.fullmatch(value), f"{where}: a certificate is named by its SHA-256 in hex")
+
+
+def _check_usage_point(point: UsagePoint, config: GatewayConfig) -> None:
+    where = f"usage_point {point.name!r}"
+    _need(_NAME.fullmatch(point.name), f"{where}: name must match {_NAME.pattern}")
+    _need(
+        point.taf in SUPPORTED_TAFS,
+        f"{where}: TAF {point.taf} is not available, choose one of {SUPPORTED_TAFS}",
+    )
+    known = {meter.key: meter for meter in config.meter}
+    _need(point.meters, f"{where}: no meter")
+    for name in point.meters:
+        _need(name.lower() in known, f"{where}: meter {name} is not configured")
+    if point.taf == 7:
+        # TR-03109-1 v1.0 4.2.2.7: a reading series of one meter
+        _need(len(point.meters) == 1, f"{where}: TAF 7 reads one meter")
+    logins = {consumer.login for consumer in config.consumer}
+    _need(point.consumer in logins, f"{where}: consumer {point.consumer!r} is not configured")
+    finish = point.finish
+    _need(finish is None or finish > point.begin, f"{where}: end is not after start")
+    try:
+        point.daily_at  # noqa: B018  # read for its check
+    except ValueError as error:
+        raise ConfigError(f"{where}: capture_time: {error}") from error
+    _need(
+        point.period_s > 0 and 86400 % point.period_s == 0,
+        f"{where}: period_s must divide a day",
+    )

@@ -1,0 +1,198 @@
+"""The gateway's core: identity, clock, logbooks, metering and contracts behind one object.
+
+The shape is that of every machine here (architecture, section 5): inputs come with the world time
+at which they happened, :meth:`Device.next_deadline` says when to call again. Durable effects are
+transactions of the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import msgspec
+
+from smgw_emu.core.config import GatewayConfig
+from smgw_emu.core.device_clock import DeviceClock
+from smgw_emu.core.instants import DAY, SECOND, DeviceTime, WorldTime
+from smgw_emu.core.logbook import Logbooks
+from smgw_emu.core.metering import Metering
+from smgw_emu.core.signature import ReadingSigner
+from smgw_emu.core.status import Condition
+from smgw_emu.core.store import Store
+from smgw_emu.core.values import MeterReport
+from smgw_emu.profiles import Profile
+
+
+class Device:
+    """The emulated gateway without its interfaces.
+
+    Args:
+        config: what administrator and factory have put into it.
+        profile: behaviour of its firmware line.
+        store: its flash.
+        signer: signature key in the security module.
+        clock: the device clock.
+        firmware_hash: SHA-256 over the software, 64 hex digits.
+    """
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        profile: Profile,
+        store: Store,
+        signer: ReadingSigner,
+        clock: DeviceClock,
+        firmware_hash: str,
+    ) -> None:
+        self.config = config
+        self.profile = profile
+        self.store = store
+        self.clock = clock
+        self.firmware_hash = firmware_hash
+        self.id = config.device_id
+        self.logbooks = Logbooks(
+            store, {consumer.login: consumer.logical_name for consumer in config.consumer}
+        )
+        self.metering = Metering(config, profile, store, self.logbooks, signer)
+
+    def now(self, world: WorldTime) -> DeviceTime:
+        """Return the device's time."""
+        return self.clock.read(world)
+
+    # -- life ------------------------------------------------------------------------------
+
+    def power_on(self, world: WorldTime) -> None:
+        """Start logging and metering; logs what changed since the last run."""
+        now = self.now(world)
+        with self.store.transaction():
+            self._log_start(now)
+            self._apply_profiles(now)
+            self._note_time_validity(now, first=True)
+            self._prune_logs(now)
+        self.metering.start(now)
+
+    def power_off(self, world: WorldTime) -> None:
+        """Note an orderly stop (a power cut has none)."""
+        self.logbooks.write("stop", self.now(world))
+
+    def next_deadline(self) -> WorldTime | None:
+        """Return the world time of the next thing to do."""
+        deadline = self.metering.next_deadline()
+        # a window is over one step after its end: the end itself still belongs to it
+        return None if deadline is None else self.clock.world_at(deadline + 1)
+
+    def on_deadline(self, world: WorldTime) -> None:
+        """Do what is due."""
+        self.metering.on_deadline(self.now(world))
+
+    def on_report(self, world: WorldTime, report: MeterReport) -> None:
+        """Take a meter's report that arrived at ``world``."""
+        self.metering.on_report(report, self.now(world))
+
+    def set_clock(self, world: WorldTime, time: DeviceTime, *, valid: bool) -> None:
+        """Set the device clock, as a time synchronisation or the lab does."""
+        step = self.clock.set(world, time, valid=valid)
+        with self.store.transaction():
+            sign, seconds = "-" if step < 0 else "+", abs(step)
+            text = f"{sign}{seconds // SECOND}.{seconds % SECOND // 1_000_000:03d}"
+            self.logbooks.write("clock-set", time, step=text)
+            self._note_time_validity(time)
+        if step < 0:
+            self.metering.clock_set_back(time)
+
+    # -- start-up entries ------------------------------------------------------------------
+
+    def _log_start(self, now: DeviceTime) -> None:
+        device = self.profile.device
+        self.logbooks.write(
+            "start",
+            now,
+            gateway=self.id,
+            firmware=device.firmware_version,
+            hash=self.firmware_hash,
+        )
+        # exactly one per start, GW-62; this device has no special function
+        self.logbooks.write("special-functions", now, functions="keine")
+        if self.store.get_meta("commissioned") is None:
+            self.store.set_meta("commissioned", now.iso())
+            self.logbooks.write(
+                "commissioning",
+                now,
+                gateway=self.id,
+                model=device.model,
+                authority=self.config.gateway.authority,
+            )
+        version = self.store.get_meta("firmware")
+        if version != device.firmware_version:
+            self.store.set_meta("firmware", device.firmware_version)
+            if version is not None:
+                self.logbooks.write(
+                    "firmware-changed", now, old=version, new=device.firmware_version
+                )
+
+    def _apply_profiles(self, now: DeviceTime) -> None:
+        """Log every profile that was inserted, changed or removed since the last start (T43)."""
+        config = self.config
+        wanted: dict[tuple[str, str], str] = {}
+        for consumer in config.consumer:
+            # credentials enter only as a digest: secrets stay out of the store
+            body = {"user_id": consumer.user_id, "access": _fingerprint(consumer)}
+            wanted["consumer", consumer.login] = json.dumps(body)
+        for meter in config.meter:
+            body_bytes = msgspec.json.encode(msgspec.structs.replace(meter, source=""))
+            wanted["meter", meter.key] = body_bytes.decode()
+        for point in config.usage_point:
+            wanted["usage-point", point.name] = msgspec.json.encode(point).decode()
+        rows = self.store.execute("SELECT kind, id, body FROM applied_profile")
+        known = {(kind, name): body for kind, name, body in rows}
+        for key, body_text in wanted.items():
+            if known.get(key) != body_text:
+                self._log_profile(key, body_text, now, "changed" if key in known else "added")
+                self.store.execute(
+                    "INSERT OR REPLACE INTO applied_profile VALUES (?, ?, ?)", (*key, body_text)
+                )
+        for key in known.keys() - wanted.keys():
+            self._log_profile(key, known[key], now, "removed")
+            self.store.execute("DELETE FROM applied_profile WHERE kind = ? AND id = ?", key)
+
+    def _log_profile(self, key: tuple[str, str], body: str, now: DeviceTime, change: str) -> None:
+        kind, name = key
+        write = self.logbooks.write
+        if kind == "consumer":
+            event = {"added": "consumer-added", "changed": "access-changed"}
+            write(event.get(change, "consumer-removed"), now, consumers=[name], consumer=name)
+        elif kind == "meter":
+            consumers = self.config.consumers_of(name)
+            write(f"meter-{change}", now, consumers=consumers, subject=f"{name}.sm", meter=name)
+        else:
+            point = json.loads(body)
+            write(
+                f"profile-{change}",
+                now,
+                consumers=[point["consumer"]],
+                subject=f"{name}.sm",
+                usage_point=name,
+                taf=point["taf"],
+                parameters=body,
+            )
+
+    def _note_time_validity(self, now: DeviceTime, *, first: bool = False) -> None:
+        conditions = self.metering.conditions
+        was_invalid = Condition.TIME_INVALID in conditions
+        if self.clock.valid:
+            conditions.discard(Condition.TIME_INVALID)
+            if was_invalid:
+                self.logbooks.write("time-valid", now)
+        else:
+            conditions.add(Condition.TIME_INVALID)
+            if first or not was_invalid:
+                self.logbooks.write("time-invalid", now, outcome="F")
+
+    def _prune_logs(self, now: DeviceTime) -> None:
+        self.logbooks.prune(now + -self.profile.retention.log_months * 31 * DAY)
+
+
+def _fingerprint(consumer: object) -> str:
+    """Return a one-way mark of a consumer's credentials that changes when they change."""
+    return hashlib.sha256(msgspec.json.encode(consumer)).hexdigest()[:16]

@@ -1,0 +1,193 @@
+"""Device behaviour as data: firmware lines, limits, quirks, event catalogue.
+
+A profile is a TOML file below this folder, named without its ending (``conexa-3.0/v3.87``). Its
+optional ``extends`` names another profile whose tables it overrides key by key. What paper leaves
+open is a key here with its source beside it; code asks the profile and holds no firmware version
+checks (architecture, section 7).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from typing import Any, Literal
+
+import msgspec
+
+DEFAULT_PROFILE = "conexa-3.0/v3.87"
+
+
+class ProfileError(Exception):
+    """A profile does not exist or does not have the expected shape."""
+
+
+class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the device says of itself."""
+
+    model: str
+    manufacturer: str
+    toe_version: str
+    firmware_version: str
+    firmware_component: str
+    han_interface_version: str
+
+
+class Boot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Times after power-up, in seconds."""
+
+    dark_s: int
+    ready_after_s: int
+
+
+class Leds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Pulse widths in milliseconds; off time equals on time (A1, A2)."""
+
+    pwr_boot_ms: int
+    secure_state_ms: int
+    tls_ms: int
+    wakeup_ms: int
+    wakeup_total_ms: int
+    telegram_ms: int
+    mobile_total_ms: int
+
+
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """HAN server TLS: preset name and limits in seconds."""
+
+    preset: str
+    idle_s: int
+    max_session_s: int
+    close_s: int
+    handshake_s: int
+    alerts: tuple[int, ...]
+
+
+class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits of the HAN HTTP server: octets, seconds, connections."""
+
+    max_header: int
+    max_body: int
+    request_s: int
+    max_connections: int
+    strict_content_type: bool
+    require_content_length: bool
+
+
+class Digest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """HTTP digest authentication (RFC 2617, RFC 7616)."""
+
+    challenge: Literal["MD5", "SHA-256"]
+    accept: tuple[Literal["MD5", "SHA-256"], ...]
+    nonce_life_s: int
+    check_uri: bool
+    check_nc: bool
+    fail_mode: Literal["401", "empty-200", "silent"]
+
+
+class M2m(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits and choices of IF_GW_CON."""
+
+    readings_window_s: int
+    log_max_entries: int
+    log_level_dialect: Literal["syslog", "document"]
+    filtered_last_reading_empty: bool
+
+
+class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Self-test schedule in seconds."""
+
+    period_s: int
+    lock_s: int
+    lock_from: Literal["start", "end"]
+    duration_s: int
+
+
+class Registration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Registration of readings."""
+
+    period_s: int
+    tolerance_permille: int
+    status_dialect: Literal["fnn-ptb", "ds-v2"]
+    max_catch_up: int
+
+
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long data is kept; months for value lists and logs, days for daily values."""
+
+    values_months: int
+    daily_days: int
+    log_months: int
+
+
+class Sml(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits of the SML receiver."""
+
+    max_frame: int
+    max_depth: int
+    max_elements: int
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything a firmware line decides."""
+
+    name: str
+    device: Device
+    boot: Boot
+    leds: Leds
+    tls: Tls
+    http: Http
+    digest: Digest
+    m2m: M2m
+    self_test: SelfTest
+    registration: Registration
+    retention: Retention
+    sml: Sml
+
+
+def _read(name: str) -> dict[str, Any]:
+    parts = name.split("/")
+    if not all(part and part.strip(".") and "\\" not in part for part in parts):
+        raise ProfileError(f"not a profile name: {name!r}")
+    file = resources.files(__name__).joinpath(*parts[:-1], parts[-1] + ".toml")
+    try:
+        table = tomllib.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ProfileError(f"no profile {name!r}; there are: {', '.join(available())}") from error
+    parent = table.pop("extends", None)
+    if parent is None:
+        return table
+    return _merge(_read(parent), table)
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict)
+        merged[key] = _merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def available() -> list[str]:
+    """Return the names of all profiles."""
+    root = resources.files(__name__)
+    return sorted(
+        f"{folder.name}/{file.name.removesuffix('.toml')}"
+        for folder in root.iterdir()
+        if folder.is_dir() and not folder.name.startswith("_")
+        for file in folder.iterdir()
+        if file.name.endswith(".toml")
+    )
+
+
+def load(name: str = DEFAULT_PROFILE) -> Profile:
+    """Load a profile by name.
+
+    Raises:
+        ProfileError: no such profile, or a key is missing, unknown or of the wrong type.
+    """
+    table = _read(name) | {"name": name}
+    try:
+        return msgspec.convert(table, Profile)
+    except msgspec.ValidationError as error:
+        raise ProfileError(f"profile {name!r}: {error}") from error
