@@ -1,0 +1,273 @@
+"""The asyncio shell around :mod:`~smgw_emu.transport.tls` and :mod:`~smgw_emu.transport.http`.
+
+One protocol object per connection moves octets and deadlines; what a request means is the
+handler's business. Limits keep a hostile peer cheap: a request must be complete within
+``request_s``, an unread answer too; when the connection table is full, the oldest connection that
+never got a good answer makes room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+import structlog
+
+from smgw_emu.core.errors import StoreError
+from smgw_emu.core.instants import SECOND, WorldTime
+from smgw_emu.profiles import Profile
+from smgw_emu.transport import tls
+from smgw_emu.transport.clock import Clock, Timer
+from smgw_emu.transport.http import BadRequest, HttpServer, NoMoreRequests, Request, Response
+
+_log = structlog.get_logger("han")
+
+Handler = Callable[[Request, bytes | None, WorldTime], Response | None]
+"""(request, client certificate in DER or None, world time) -> answer; None: stay silent."""
+
+
+class HttpsServer:
+    """An HTTPS listener with the limits of a profile.
+
+    Args:
+        context: TLS context of the role.
+        profile: TLS and HTTP limits.
+        clock: world time.
+        handler: answers requests.
+        on_store_error: told when an answer failed because of the state store.
+    """
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        profile: Profile,
+        clock: Clock,
+        handler: Handler,
+        on_store_error: Callable[[StoreError], None],
+    ) -> None:
+        self.context = context
+        self.profile = profile
+        self.clock = clock
+        self.handler = handler
+        self.on_store_error = on_store_error
+        self.connections: dict[_Connection, None] = {}
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen; returns the address really bound.
+
+        Raises:
+            OSError: the address is in use or not ours.
+        """
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Connection(self), host, port)
+        bound = self._server.sockets[0].getsockname()
+        return bound[0], bound[1]
+
+    async def stop(self) -> None:
+        """Stop listening and end every connection with close_notify."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for connection in list(self.connections):
+            connection.shut()
+        await asyncio.sleep(0)
+
+    def admit(self, connection: _Connection) -> None:
+        """Register a connection; make room if the table is full."""
+        if len(self.connections) >= self.profile.http.max_connections:
+            strangers = (c for c in self.connections if not c.trusted)
+            victim = next(strangers, next(iter(self.connections)))
+            victim.abort()
+        self.connections[connection] = None
+
+
+class _Connection(asyncio.Protocol):
+    """One client."""
+
+    __slots__ = (
+        "_certificate",
+        "_closing_at",
+        "_http",
+        "_paused",
+        "_request_since",
+        "_server",
+        "_timer",
+        "_tls",
+        "_transport",
+        "trusted",
+    )
+
+    def __init__(self, server: HttpsServer) -> None:
+        self._server = server
+        self._http = HttpServer(server.profile.http)
+        self._tls = tls.TlsServer(server.context, server.profile.tls, server.clock.now())
+        self._transport: asyncio.Transport | None = None
+        self._timer: Timer | None = None
+        self._certificate: bytes | None = None
+        self._request_since: WorldTime | None = None
+        self._closing_at: WorldTime | None = None
+        self._paused = False
+        self.trusted = False
+
+    # -- asyncio ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._server.admit(self)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        self._handle(self._tls.receive(data, self._server.clock.now()))
+
+    def eof_received(self) -> bool:
+        self._handle(self._tls.receive(b"", self._server.clock.now()))
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's name
+        self._server.connections.pop(self, None)
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        self._request_since = self._server.clock.now()
+        if self._transport is not None:
+            self._transport.pause_reading()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._request_since = None
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._handle([])
+
+    # -- ending ----------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def shut(self) -> None:
+        """End with close_notify."""
+        self._handle(self._tls.close())
+
+    # -- work ------------------------------------------------------------------------------
+
+    def _handle(self, events: list[tls.TlsEvent]) -> None:
+        for event in events:
+            if isinstance(event, tls.Established):
+                self._certificate = event.certificate
+            elif isinstance(event, tls.Data):
+                self._http.receive(event.data)
+        self._answer()
+        self._flush()
+        if events and isinstance(events[-1], tls.Ended):
+            _log.debug("connection ended", reason=events[-1].reason, detail=events[-1].detail)
+            self._close()
+        self._watch()
+
+    def _answer(self) -> None:
+        """Answer every complete request, one by one."""
+        now = self._server.clock.now()
+        while self._tls.established and not self._tls.over and not self._paused:
+            event, out = self._http.next_event()
+            if out:
+                self._tls.send(out, now)
+            if event is None:
+                break
+            if isinstance(event, NoMoreRequests):
+                self._tls.close()
+                self._flush()
+                self._close()
+                break
+            if not self._respond(event, now):
+                break
+        if not self._paused:
+            since = self._request_since
+            self._request_since = (since or now) if self._http.busy else None
+
+    def _respond(self, event: Request | BadRequest, now: WorldTime) -> bool:
+        """Send one answer; returns whether the connection goes on."""
+        head_only = False
+        if isinstance(event, BadRequest):
+            response: Response | None = event.response
+        else:
+            response = self._call_handler(event, now)
+            head_only = event.method == "HEAD"
+        if response is None:
+            return False  # silent: neither answer nor end, limits will close it
+        out, goes_on = self._http.respond(response, head_only=head_only)
+        self._tls.send(out, now)
+        self.trusted = self.trusted or response.status in {200, 307}
+        if not goes_on:
+            self._tls.close()
+            self._flush()
+            self._close()
+        elif len(out) > 65_536:
+            self._flush()
+        return goes_on
+
+    def _call_handler(self, request: Request, now: WorldTime) -> Response | None:
+        server = self._server
+        try:
+            return server.handler(request, self._certificate, now)
+        except StoreError as error:
+            server.on_store_error(error)
+        except Exception:  # noqa: BLE001  # any fault of ours is a 500, never a dead server
+            # the request itself stays out of the log: it may hold credentials
+            _log.exception("request failed", method=request.method, path=request.path[:80])
+        return Response(500, close=True)
+
+    def _flush(self) -> None:
+        out = self._tls.output()
+        if out and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(out)
+
+    def _close(self) -> None:
+        """Close after what is queued; never before (a fatal alert must arrive)."""
+        if self._transport is not None and self._closing_at is None:
+            limits = self._server.profile.tls
+            self._closing_at = self._server.clock.now() + limits.close_s * SECOND
+            self._transport.close()
+
+    # -- deadlines -------------------------------------------------------------------------
+
+    def _deadline(self) -> WorldTime | None:
+        if self._closing_at is not None:
+            return self._closing_at
+        deadline = self._tls.next_deadline()
+        if self._request_since is not None:
+            late = self._request_since + self._server.profile.http.request_s * SECOND
+            return late if deadline is None else min(deadline, late)
+        return deadline
+
+    def _watch(self) -> None:
+        """Keep one timer that fires no later than the next deadline."""
+        deadline = self._deadline()
+        if deadline is None or self._transport is None:
+            return
+        timer = self._timer
+        if timer is not None and timer.callback is not None:
+            if timer.when <= deadline:
+                return
+            timer.cancel()
+        self._timer = self._server.clock.call_at(deadline, self._on_deadline)
+
+    def _on_deadline(self) -> None:
+        now = self._server.clock.now()
+        deadline = self._deadline()
+        if self._transport is None or deadline is None:
+            return
+        if now >= deadline:
+            late = self._request_since is not None and self._tls.established
+            if self._closing_at is not None or (late and self._paused):
+                self.abort()
+                return
+            self._handle(self._tls.close() if late else self._tls.on_deadline(now))
+        self._watch()
