@@ -3,7 +3,7 @@
 * :mod:`lmn.sml.transport` - transport layer v1: frames in a stream of octets
 * :mod:`lmn.sml.tlv` - type-length fields
 * :mod:`lmn.sml.messages` - typed messages
-* :mod:`lmn.sml.report` - a list response as the gateway's :class:`~smgw_emu.core.values.MeterReport`
+* :mod:`lmn.sml.report` - a list response as a :class:`~smgw_emu.core.values.MeterReport`
 """
 
 from lmn.sml.messages import Message, decode_messages, encode_messages

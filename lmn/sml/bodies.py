@@ -223,7 +223,7 @@ class AttentionResponse(msgspec.Struct, frozen=True):
 
 
 class UnknownBody(msgspec.Struct, frozen=True):
-    """A body without known layout, kept verbatim: ``raw`` is the encoded list of tag and content."""
+    """A body without known layout: ``raw`` is the encoded list of tag and content."""
 
     tag: int
     raw: bytes

@@ -74,14 +74,14 @@ def encode_fields(record: object, fields: Sequence[Field]) -> bytes:
         LocalProtocolError: a required attribute is None or a value does not fit.
     """
     encoded = []
-    for field in fields:
-        value = getattr(record, field.name)
+    for name, kind, optional in fields:
+        value = getattr(record, name)
         if value is not None:
-            encoded.append(field.type.write(value))
-        elif field.optional:
+            encoded.append(kind.write(value))
+        elif optional:
             encoded.append(ABSENT)
         else:
-            raise LocalProtocolError(f"{field.name} must not be absent")
+            raise LocalProtocolError(f"{name} must not be absent")
     return tlv.sequence(encoded)
 
 

@@ -10,6 +10,7 @@ Decoded elements are ``bytes``, ``bool``, ``int``, ``list`` and ``None`` (absent
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from smgw_emu.core.errors import LocalProtocolError, RemoteProtocolError
@@ -128,6 +129,7 @@ class Reader:
         return result, position
 
 
+@lru_cache(maxsize=512)
 def _header(kind: int, length: int, *, counts_itself: bool) -> bytes:
     """Build a TL field for ``length`` value octets (or list elements)."""
     size = 1
@@ -140,8 +142,13 @@ def _header(kind: int, length: int, *, counts_itself: bool) -> bytes:
     return bytes(octets)
 
 
+_SHORT = tuple(bytes((length + 1,)) for length in range(15))
+
+
 def octet_string(value: bytes) -> bytes:
     """Encode an octet string."""
+    if len(value) < 15:
+        return _SHORT[len(value)] + value
     return _header(_OCTETS, len(value), counts_itself=True) + value
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import pairwise
 
 from smgw_emu.core.config import Consumer, UsagePoint
 from smgw_emu.core.device import Device
@@ -67,7 +68,7 @@ class ConsumerView:
         finish = point.finish
         last = now if finish is None else min(now, finish)
         edges = [point.begin, *month_starts(point.begin, last)]
-        periods = [BillingPeriod(begin, end) for begin, end in zip(edges, edges[1:], strict=False)]
+        periods = [BillingPeriod(begin, end) for begin, end in pairwise(edges)]
         if finish is None or now < finish:
             periods.append(BillingPeriod(edges[-1], None))
         elif edges[-1] < finish:

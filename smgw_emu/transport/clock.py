@@ -237,9 +237,7 @@ class IdleSelector(selectors.DefaultSelector):
         super().__init__()
         self.on_idle: Callable[[], bool] | None = None
 
-    def select(
-        self, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return ready files; with nothing ready, let virtual time move first."""
         if self.on_idle is None or (timeout is not None and timeout <= 0):
             return super().select(timeout)

@@ -16,6 +16,21 @@ from smgw_emu.profiles import Http as HttpLimits
 Headers = list[tuple[str, str]]
 
 
+@dataclass(slots=True)
+class Session:
+    """What is known about one connection.
+
+    Attributes:
+        certificate: the client's certificate in DER, None without one.
+        user: who was last logged in on it, for the access log.
+        failures: refused logins on it.
+    """
+
+    certificate: bytes | None = None
+    user: str = ""
+    failures: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A complete request; header names in lower case, ``target`` as sent."""
@@ -66,9 +81,7 @@ class HttpServer:
 
     def __init__(self, limits: HttpLimits) -> None:
         self._limits = limits
-        self._connection = h11.Connection(
-            h11.SERVER, max_incomplete_event_size=limits.max_header
-        )
+        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.max_header)
         self._head: h11.Request | None = None
         self._body: list[bytes] = []
 

@@ -19,12 +19,19 @@ from smgw_emu.core.instants import SECOND, WorldTime
 from smgw_emu.profiles import Profile
 from smgw_emu.transport import tls
 from smgw_emu.transport.clock import Clock, Timer
-from smgw_emu.transport.http import BadRequest, HttpServer, NoMoreRequests, Request, Response
+from smgw_emu.transport.http import (
+    BadRequest,
+    HttpServer,
+    NoMoreRequests,
+    Request,
+    Response,
+    Session,
+)
 
 _log = structlog.get_logger("han")
 
-Handler = Callable[[Request, bytes | None, WorldTime], Response | None]
-"""(request, client certificate in DER or None, world time) -> answer; None: stay silent."""
+Handler = Callable[[Request, Session, WorldTime], Response | None]
+"""(request, its connection, world time) -> answer; None: stay silent."""
 
 
 class HttpsServer:
@@ -65,13 +72,17 @@ class HttpsServer:
         bound = self._server.sockets[0].getsockname()
         return bound[0], bound[1]
 
-    async def stop(self) -> None:
+    def stop_listening(self) -> None:
         """Stop listening and end every connection with close_notify."""
         if self._server is not None:
             self._server.close()
             self._server = None
         for connection in list(self.connections):
             connection.shut()
+
+    async def stop(self) -> None:
+        """Stop listening, end every connection and let the sockets close."""
+        self.stop_listening()
         await asyncio.sleep(0)
 
     def admit(self, connection: _Connection) -> None:
@@ -87,12 +98,12 @@ class _Connection(asyncio.Protocol):
     """One client."""
 
     __slots__ = (
-        "_certificate",
         "_closing_at",
         "_http",
         "_paused",
         "_request_since",
         "_server",
+        "_session",
         "_timer",
         "_tls",
         "_transport",
@@ -105,7 +116,7 @@ class _Connection(asyncio.Protocol):
         self._tls = tls.TlsServer(server.context, server.profile.tls, server.clock.now())
         self._transport: asyncio.Transport | None = None
         self._timer: Timer | None = None
-        self._certificate: bytes | None = None
+        self._session = Session()
         self._request_since: WorldTime | None = None
         self._closing_at: WorldTime | None = None
         self._paused = False
@@ -162,7 +173,7 @@ class _Connection(asyncio.Protocol):
     def _handle(self, events: list[tls.TlsEvent]) -> None:
         for event in events:
             if isinstance(event, tls.Established):
-                self._certificate = event.certificate
+                self._session.certificate = event.certificate
             elif isinstance(event, tls.Data):
                 self._http.receive(event.data)
         self._answer()
@@ -216,7 +227,7 @@ class _Connection(asyncio.Protocol):
     def _call_handler(self, request: Request, now: WorldTime) -> Response | None:
         server = self._server
         try:
-            return server.handler(request, self._certificate, now)
+            return server.handler(request, self._session, now)
         except StoreError as error:
             server.on_store_error(error)
         except Exception:  # noqa: BLE001  # any fault of ours is a 500, never a dead server

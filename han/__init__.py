@@ -1,0 +1,1 @@
+"""Home area network: what a consumer sees (IF_GW_CON)."""

@@ -1,0 +1,288 @@
+"""Meter ports: octets of a meter from a serial line, a TCP server, a socket or a recording.
+
+A port is named by a URL: a device path (``/dev/ttyUSB0``, a pty; ``?baud=9600``),
+``tcp://host:port``, or the path of a recording (``?interval=1`` seconds between frames,
+``&loop=1`` to begin again). A lost port is opened again with a growing pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import serial
+
+from smgw_emu.core.errors import ConfigError
+from smgw_emu.core.instants import SECOND
+from smgw_emu.transport.clock import Clock, Timer
+
+DEFAULT_BAUD = 9600  # optical port, DIN EN 62056-21
+_READ_SIZE = 4096
+_FIRST_PAUSE_S = 1
+_LAST_PAUSE_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class PortEvents:
+    """Whom a port tells.
+
+    Attributes:
+        on_data: octets arrived.
+        on_ready: the port is open.
+        on_lost: it cannot be used, with the reason; it is tried again.
+    """
+
+    on_data: Callable[[bytes], None]
+    on_ready: Callable[[], None]
+    on_lost: Callable[[str], None]
+
+
+class MeterPort(ABC):
+    """Base of the ports: opens, keeps trying, closes."""
+
+    def __init__(self, name: str, clock: Clock, events: PortEvents) -> None:
+        self.name = name
+        self._clock = clock
+        self._events = events
+        self._timer: Timer | None = None
+        self._pause_s = _FIRST_PAUSE_S
+        self._stopped = False
+
+    def start(self) -> None:
+        """Open the port, now or as soon as it can be."""
+        self._open()
+
+    def stop(self) -> None:
+        """Close the port for good."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._close()
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Open; end in :meth:`_ready` or :meth:`_lost`."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Give the resource back; harmless when it is not open."""
+
+    def _ready(self) -> None:
+        self._pause_s = _FIRST_PAUSE_S
+        self._events.on_ready()
+
+    def _lost(self, reason: str) -> None:
+        self._close()
+        if self._stopped:
+            return
+        self._events.on_lost(reason)
+        self._timer = self._clock.call_at(self._clock.now() + self._pause_s * SECOND, self._open)
+        self._pause_s = min(2 * self._pause_s, _LAST_PAUSE_S)
+
+
+class SerialPort(MeterPort):
+    """A serial device, 8N1."""
+
+    def __init__(self, path: str, baud: int, clock: Clock, events: PortEvents) -> None:
+        super().__init__(path, clock, events)
+        self._baud = baud
+        self._serial: serial.Serial | None = None
+
+    def _open(self) -> None:
+        try:
+            self._serial = serial.Serial(self.name, self._baud, timeout=0, exclusive=True)
+            asyncio.get_running_loop().add_reader(self._serial.fileno(), self._read)
+        except (serial.SerialException, OSError, ValueError) as error:
+            self._lost(str(error))
+        else:
+            self._ready()
+
+    def _read(self) -> None:
+        port = self._serial
+        if port is None:
+            return
+        try:
+            data = os.read(port.fileno(), _READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lost(str(error))
+            return
+        if data:
+            self._events.on_data(data)
+        else:
+            self._lost("the device is gone")
+
+    def _close(self) -> None:
+        port, self._serial = self._serial, None
+        if port is not None:
+            with contextlib.suppress(OSError, ValueError):
+                asyncio.get_running_loop().remove_reader(port.fileno())
+            with contextlib.suppress(OSError):
+                port.close()
+
+
+class SocketPort(MeterPort):
+    """An open socket (a virtual meter in this process)."""
+
+    def __init__(self, end: socket.socket, clock: Clock, events: PortEvents) -> None:
+        super().__init__("socket", clock, events)
+        self._socket = end
+        end.setblocking(False)
+
+    def _open(self) -> None:
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+        self._ready()
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(_READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._events.on_data(data)
+        else:
+            self.stop()
+            self._events.on_lost("the meter is gone")
+
+    def _close(self) -> None:
+        if self._socket.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+
+
+class TcpPort(MeterPort):
+    """A client of a TCP server that sends what a meter sends."""
+
+    def __init__(self, host: str, port: int, clock: Clock, events: PortEvents) -> None:
+        super().__init__(f"tcp://{host}:{port}", clock, events)
+        self._address = (host, port)
+        self._task: asyncio.Task[None] | None = None
+
+    def _open(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            reader, writer = await asyncio.open_connection(*self._address)
+        except OSError as error:
+            self._task = None
+            self._lost(str(error))
+            return
+        self._ready()
+        reason = "the peer closed the connection"
+        try:
+            while data := await reader.read(_READ_SIZE):
+                self._events.on_data(data)
+        except OSError as error:
+            reason = str(error)
+        finally:
+            writer.close()
+        self._task = None
+        self._lost(reason)
+
+    def _close(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+
+
+class RecordingPort(MeterPort):
+    """Plays a recording frame by frame.
+
+    Args:
+        marker: octets every frame begins with; the file is cut there.
+        interval_s: seconds between frames.
+        loop: begin again at the end.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        events: PortEvents,
+        *,
+        marker: bytes,
+        interval_s: int = 1,
+        loop: bool = False,
+    ) -> None:
+        super().__init__(str(path), clock, events)
+        self._path = path
+        self._marker = marker
+        self._interval = interval_s * SECOND
+        self._loop = loop
+        self._frames: list[bytes] = []
+
+    def _open(self) -> None:
+        try:
+            pieces = self._path.read_bytes().split(self._marker)
+        except OSError as error:
+            self._lost(str(error))
+            return
+        self._frames = [self._marker + piece for piece in reversed(pieces[1:])]
+        if pieces[0]:
+            self._frames.append(pieces[0])
+        self._ready()
+        self._arm()
+
+    def _arm(self) -> None:
+        self._timer = self._clock.call_at(self._clock.now() + self._interval, self._play)
+
+    def _play(self) -> None:
+        if self._frames:
+            self._events.on_data(self._frames.pop())
+        if self._frames:
+            self._arm()
+        elif self._loop:
+            self._open()
+        else:
+            self._events.on_lost("the recording has ended")
+
+    def _close(self) -> None:
+        self._frames = []
+
+
+def open_port(url: str, clock: Clock, events: PortEvents, marker: bytes) -> MeterPort:
+    """Return the port a URL names (not yet started).
+
+    Raises:
+        ConfigError: the URL names no kind of port.
+    """
+    try:
+        if url.startswith("tcp://"):
+            parts = urlsplit(url)
+            if not parts.hostname or not parts.port:
+                raise ValueError("tcp://host:port expected")
+            return TcpPort(parts.hostname, parts.port, clock, events)
+        path, _, query = url.partition("?")
+        options = {name: values[-1] for name, values in parse_qs(query).items()}
+        if _is_device(path):
+            return SerialPort(path, int(options.get("baud", DEFAULT_BAUD)), clock, events)
+        return RecordingPort(
+            Path(path),
+            clock,
+            events,
+            marker=marker,
+            interval_s=max(1, int(options.get("interval", 1))),
+            loop=options.get("loop") == "1",
+        )
+    except ValueError as error:
+        raise ConfigError(f"meter source {url!r}: {error}") from error
+
+
+def _is_device(path: str) -> bool:
+    """Tell a serial device from a recording; a device that is not plugged in yet is one too."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116  # a device is not a Path
+    except OSError:
+        return path.startswith("/dev/")

@@ -1,0 +1,1 @@
+"""States that protect: self-test (here), boot chain and firmware update (to come)."""

@@ -1,0 +1,139 @@
+"""``smgw run``: a gateway until it is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import msgspec
+
+from smgw_emu.cli.common import DIRECTORY, configure_log, stop_event
+from smgw_emu.cli.init_ import parse_moment
+from smgw_emu.core.errors import ConfigError, SmgwError
+from smgw_emu.core.instants import WorldTime
+from smgw_emu.gateway import Gateway
+from smgw_emu.lab.access import read_access, write_access
+from smgw_emu.lab.control import ControlServer
+from smgw_emu.transport.clock import SystemClock, VirtualClock, new_event_loop
+
+
+@contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Hold the gateway's directory; a second run of the same gateway is refused.
+
+    Raises:
+        SmgwError: it runs already.
+        ConfigError: no such directory.
+    """
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConfigError(f"no gateway here: {directory} ({error.strerror})") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SmgwError(f"{directory} is running already") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def note_addresses(gateway: Gateway, control: ControlServer) -> None:
+    """Keep ``access.json`` true: ports may have been chosen at start."""
+    try:
+        access = read_access(gateway.directory)
+    except ConfigError:
+        return  # somebody removed it; the gateway runs without
+    if gateway.han_address is not None:
+        access.han.host, access.han.port = gateway.han_address
+    access.control.url = control.url
+    write_access(gateway.directory, access)
+
+
+def with_meter_source(gateway: Gateway, source: str) -> None:
+    """Use another source for the first meter than the configuration says.
+
+    Raises:
+        ConfigError: the gateway has no meter.
+    """
+    meters = gateway.config.meter
+    if not meters:
+        raise ConfigError("the configuration has no meter")
+    first = msgspec.structs.replace(meters[0], source=source)
+    gateway.config = msgspec.structs.replace(gateway.config, meter=(first, *meters[1:]))
+
+
+async def serve(
+    directory: Path, meter: str, clock_kind: str, speed: float, start: WorldTime | None
+) -> None:
+    """Run until a signal comes."""
+    stop = stop_event()
+    loop = asyncio.get_running_loop()
+    clock = SystemClock(loop) if clock_kind == "system" else VirtualClock(loop, start, speed)
+    gateway = Gateway(directory, clock)
+    if meter:
+        with_meter_source(gateway, meter)
+    listener = gateway.config.control
+    control = ControlServer(gateway, listener.host, listener.port)
+    await control.start()
+    try:
+        await gateway.power_on()
+        note_addresses(gateway, control)
+        if gateway.han_address is not None:
+            host, port = gateway.han_address
+            click.echo(f"han https://{host}:{port}")
+        click.echo(f"control {control.url}")
+        if gateway.cause:
+            click.echo(f"smgw: device is in cyclic restart: {gateway.cause}", err=True)
+        click.echo("ready")
+        await stop.wait()
+    finally:
+        await gateway.power_off()
+        await control.stop()
+
+
+@click.command("run")
+@click.argument("directory", type=DIRECTORY)
+@click.option(
+    "--meter",
+    default="",
+    metavar="SOURCE",
+    help="Bytes of the first meter: serial device or pty (?baud=9600), tcp://host:port, or a"
+    " recording (?interval=1&loop=1).",
+)
+@click.option(
+    "--clock",
+    "clock_kind",
+    type=click.Choice(["virtual", "system"]),
+    default="virtual",
+    show_default=True,
+    help="virtual: wall time until the lab moves it; system: wall time, cannot be moved.",
+)
+@click.option("--speed", default=1.0, show_default=True, help="Speed of the virtual clock.")
+@click.option("--start", default="", help="Virtual time at start: 2026-03-29 or a date-time.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="warning",
+    show_default=True,
+)
+def command(
+    directory: Path, meter: str, clock_kind: str, speed: float, start: str, log_level: str
+) -> None:
+    """Run the gateway in DIRECTORY until Ctrl-C.
+
+    Prints the HAN and control addresses and then "ready". A damaged state store does not end the
+    program: the device is then in its cyclic restart, and the control endpoint says why.
+    """
+    configure_log(log_level)
+    if clock_kind == "system" and (start or speed != 1.0):
+        raise ConfigError("--start and --speed need the virtual clock")
+    moment = parse_moment(start)
+    with exclusive(directory), asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve(directory, meter, clock_kind, speed, moment))

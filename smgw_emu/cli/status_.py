@@ -1,0 +1,84 @@
+"""``smgw status``: a running gateway at a glance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from smgw_emu.cli import UnreachableError
+from smgw_emu.cli.common import DIRECTORY, print_json
+from smgw_emu.lab.access import read_access
+
+_LAMP_NAMES = {"pwr": "PWR", "tls": "TLS", "lmc": "LMC", "wmt": "wMT"}
+
+
+def lamp_line(lamps: dict[str, bool]) -> str:
+    """Return the four lamps as text, lit ones filled."""
+    marks = {True: "●", False: "○"}
+    return "  ".join(f"{label} {marks[lamps[name]]}" for name, label in _LAMP_NAMES.items())
+
+
+def fetch_state(url: str) -> dict[str, Any]:
+    """Return the state a control endpoint gives.
+
+    Raises:
+        UnreachableError: nobody answers there.
+    """
+    import httpx
+
+    try:
+        answer = httpx.get(f"{url}/state", timeout=5, trust_env=False)
+        answer.raise_for_status()
+        state: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise UnreachableError(f"the gateway does not run: no answer from {url}") from error
+    return state
+
+
+def _rows(state: dict[str, Any]) -> list[tuple[str, str]]:
+    secure = state["secure_state"] + (f" ({state['cause']})" if state["cause"] else "")
+    rows = [
+        ("gateway", f"{state['id']}  {state['firmware']}  profile {state['profile']}"),
+        ("lamps", lamp_line(state["leds"])),
+        ("phase", state["phase"]),
+        ("secure state", secure),
+        ("world time", f"{state['world_time']}  speed {state.get('speed', 1):g}"),
+        ("HAN", f"{state['han'] or 'closed'}  TLS key in the {state['han_key']}"),
+    ]
+    if "device_time" in state:
+        valid = "valid" if state["device_time_valid"] else "INVALID"
+        rows.append(
+            ("device time", f"{state['device_time']}  {valid}, {state['deviation_ms']} ms off")
+        )
+        test = state["self_test"]
+        rows.append(("self-test", f"{test['state']}: {test['result'] or 'not yet finished'}"))
+        rows.append(("readings", str(state["readings"])))
+    for line in state.get("lines", []):
+        health = "ready" if line["ready"] else "lost"
+        counts = f"{line['frames']} frames, {line['damaged']} damaged"
+        text = f"{line['port']}  {health}, {counts}, last {line['last_frame'] or '-'}"
+        rows.append(("meter port", text))
+    for value in state.get("current", []):
+        unit = {27: "W", 30: "Wh"}.get(value["unit"], f"unit {value['unit']}")
+        rows.append(("meter", f"{value['meter']}  {value['obis']}  {value['value']} {unit}"))
+    rows += [("unknown meter", f"{meter}  (not configured, dropped)") for meter in
+             state.get("unknown_meters", [])]  # fmt: skip
+    return rows
+
+
+@click.command("status")
+@click.argument("directory", type=DIRECTORY)
+@click.option("--json", "as_json", is_flag=True, help="The whole state as JSON.")
+def command(directory: Path, as_json: bool) -> None:
+    """Show the running gateway in DIRECTORY: lamps, state, meters, clock.
+
+    Exit code 3 if it does not run.
+    """
+    state = fetch_state(read_access(directory).control.url)
+    if as_json:
+        print_json(state)
+        return
+    for label, text in _rows(state):
+        click.echo(f"{label:<14}{text}")

@@ -1,0 +1,353 @@
+"""Composition: one gateway in a directory, wired from core, security module and interfaces.
+
+The directory holds ``config.toml`` (what factory and administrator put in), ``state.db`` (flash),
+``hsm/`` (the security module's memory) and ``certs/``. Interfaces meet only here: bytes of a meter
+port go through the SML codec into the core; the HAN listener asks the core.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+import structlog
+
+from han.interface import HanInterface, HanMaterial
+from hardware.leds import LedSink, RecordingLeds
+from hardware.ports import MeterPort, PortEvents, SocketPort, open_port
+from hsm_sim import SecurityModule, SecurityModuleError
+from hsm_sim.certificates import subject_key_identifier
+from hsm_sim.module import HAN_TLS, WAN_SIG_SEAL, SlotSigner
+from lmn.sml.transport import START
+from secure_state.selftest import SelfTest, SelfTestResult
+from smgw_emu.core.config import GatewayConfig, UsagePoint, load_config
+from smgw_emu.core.device import Device
+from smgw_emu.core.device_clock import DeviceClock
+from smgw_emu.core.errors import ConfigError, SmgwError, StoreDamagedError, StoreError
+from smgw_emu.core.instants import MILLISECOND, SECOND, DeviceTime, WorldTime
+from smgw_emu.core.leds import BootPhase, LedState, SecureState, leds, next_edge
+from smgw_emu.core.store import Store
+from smgw_emu.meter_line import MeterLine
+from smgw_emu.profiles import Profile, ProfileError, load
+from smgw_emu.transport.clock import Clock, Timer
+from smgw_emu.transport.presets import ServerIdentity, server_context
+from smgw_emu.transport.server import HttpsServer
+from wan.cms import sign
+from wan.profiles import taf_profile_xml
+
+_log = structlog.get_logger("gateway")
+
+_SOFTWARE = ("smgw_emu", "lmn", "wan", "han", "secure_state", "hsm_sim", "hardware")
+_SOFTWARE_FILES = (".py", ".toml", ".sql", ".html")
+
+
+def software_hash() -> str:
+    """Return the SHA-256 over all packages of this software (IF_GW_CON A-2.2), 64 hex digits."""
+    total = hashlib.sha256()
+    for package in _SOFTWARE:
+        root = resources.files(package)
+        with resources.as_file(root) as folder:
+            for file in sorted(folder.rglob("*")):
+                if file.suffix in _SOFTWARE_FILES and file.is_file():
+                    name = file.relative_to(folder).as_posix()
+                    content = hashlib.sha256(file.read_bytes()).hexdigest()
+                    total.update(f"{package}/{name} {content}\n".encode())
+    return total.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What exists only while the device runs normally."""
+
+    device: Device
+    self_test: SelfTest
+    han: HttpsServer | None
+    lines: tuple[MeterLine, ...]
+
+
+class Gateway:
+    """An emulated gateway.
+
+    Args:
+        directory: its home, made by ``smgw init``.
+        clock: world time.
+        sink: where the lamps show; default: a recording.
+
+    Raises:
+        ConfigError: configuration or profile cannot be used.
+    """
+
+    def __init__(self, directory: Path, clock: Clock, sink: LedSink | None = None) -> None:
+        self.directory = directory
+        self.clock = clock
+        self.config: GatewayConfig = load_config(directory / "config.toml")
+        try:
+            self.profile: Profile = load(self.config.gateway.profile)
+        except ProfileError as error:
+            raise ConfigError(str(error)) from error
+        self.sink: LedSink = sink if sink is not None else RecordingLeds()
+        self.hsm = SecurityModule(directory / "hsm")
+        self.lamps = LedState(since=clock.now())
+        self.running: Running | None = None
+        self.cause = ""
+        self.han_address: tuple[str, int] | None = None
+        self.key_in_module = True
+        self._store: Store | None = None
+        self._timer: Timer | None = None
+        self._lamp_timer: Timer | None = None
+        self._sockets: dict[str, socket.socket] = {}
+
+    # -- power -----------------------------------------------------------------------------
+
+    async def power_on(self) -> None:
+        """Boot; a damaged store ends in the cyclic restart instead (SEC-40).
+
+        Raises:
+            SmgwError: something outside the device prevents it (port in use, store locked).
+        """
+        now = self.clock.now()
+        self._set_lamps(since=now, phase=BootPhase.STARTING, secure=SecureState.NORMAL)
+        self.cause = ""
+        try:
+            self._store = Store(self.directory / "state.db")
+            await self._start(self._store, now)
+        except (StoreDamagedError, SecurityModuleError) as error:
+            self._fail(error)
+        except BaseException:
+            await self.power_off(orderly=False)
+            raise
+
+    async def power_off(self, *, orderly: bool = True) -> None:
+        """Stop; ``orderly=False`` is a power cut: nothing is said, nothing is written."""
+        running, self.running = self.running, None
+        for timer in (self._timer, self._lamp_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = None
+        if running is not None:
+            for line in running.lines:
+                line.port.stop()
+            if running.han is not None:
+                await running.han.stop()
+            if orderly:
+                running.device.power_off(self.clock.now())
+        self.han_address = None
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        self._set_lamps(since=self.clock.now(), phase=BootPhase.OFF)
+
+    def connect(self, meter: str, end: socket.socket) -> None:
+        """Plug a virtual meter of this process into the port of ``meter`` (before power-on)."""
+        self._sockets[meter.lower()] = end
+
+    async def _start(self, store: Store, now: WorldTime) -> None:
+        config = self.config
+        clock = DeviceClock(
+            now,
+            DeviceTime(now.ns + config.clock.offset_ms * MILLISECOND),
+            drift_ppb=config.clock.drift_ppb,
+            valid=config.clock.valid,
+        )
+        signer = SlotSigner(self.hsm, WAN_SIG_SEAL)
+        device = Device(config, self.profile, store, signer, clock, software_hash())
+        device.power_on(now)
+        self_test = SelfTest(
+            self.profile.self_test,
+            self._self_test_parts(device),
+            self._self_test_started,
+            self._self_test_finished,
+        )
+        lines = tuple(self._meter_lines(device))
+        # Without a consumer nothing listens (HAN-05, A9).
+        han = self._han_server(device, self_test) if config.consumer else None
+        self.running = Running(device, self_test, han, lines)
+        if han is not None:
+            listener = config.han
+            try:
+                self.han_address = await han.start(listener.host, listener.port)
+            except OSError as error:
+                where = f"{listener.host}:{listener.port}"
+                raise SmgwError(f"HAN cannot listen on {where}: {error.strerror}") from error
+        self_test.power_on(now)
+        for line in lines:
+            line.port.start()
+        self._arm()
+
+    # -- parts -----------------------------------------------------------------------------
+
+    def _certificate(self, name: str) -> bytes:
+        path = self.directory / "certs" / name
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+
+    def _han_server(self, device: Device, self_test: SelfTest) -> HttpsServer:
+        leaf = self._certificate("han.der")
+        identity = ServerIdentity(
+            leaf,
+            lambda digest: self.hsm.sign_digest(HAN_TLS, digest),
+            lambda: self.hsm.private_key_for_process(HAN_TLS),
+        )
+        made = server_context(self.profile.tls.preset, identity)
+        self.key_in_module = made.key_in_module
+        if not made.key_in_module:
+            _log.warning("HAN TLS key loaded into the process: the key bridge does not work here")
+        material = HanMaterial(
+            self._certificate("han.pem"),
+            ((0, self._certificate("wan-sig-0.der"), self._certificate("wan-sub-ca-0.der")),),
+            self._taf_profile,
+        )
+        interface = HanInterface(
+            device, material, self_test, self.hsm.random, lambda: time.monotonic_ns() // 1_000_000
+        )
+        return HttpsServer(
+            made.context, self.profile, self.clock, interface.handle, self._store_error
+        )
+
+    def _taf_profile(self, point: UsagePoint) -> bytes:
+        """The evaluation profile signed with the Guetesiegel key (HSM-N04)."""
+        meter = next(m for m in self.config.meter if m.key == point.meters[0].lower())
+        chain = [self._certificate("wan-sig-0.der"), self._certificate("wan-sub-ca-0.der")]
+        return sign(
+            taf_profile_xml(point, meter.channels),
+            lambda message: self.hsm.sign(WAN_SIG_SEAL, message),
+            subject_key_identifier(self.hsm.public_key(WAN_SIG_SEAL)),
+            chain,
+        )
+
+    def _meter_lines(self, device: Device) -> list[MeterLine]:
+        """One line per source: several meters may share a port."""
+        sources: dict[str, MeterLine] = {}
+        for meter in self.config.meter:
+            end = self._sockets.get(meter.key)
+            name = meter.key if end is not None else meter.source
+            if not name or name in sources:
+                continue
+            line = MeterLine(name, device, self.clock, self.profile.sml, self._arm, self._guard)
+            events = PortEvents(line.on_data, line.on_ready, line.on_lost)
+            port: MeterPort
+            if end is not None:
+                port = SocketPort(end, self.clock, events)
+            else:
+                port = open_port(name, self.clock, events, START)
+            line.port = port
+            sources[name] = line
+        return list(sources.values())
+
+    # -- self-test -------------------------------------------------------------------------
+
+    def _self_test_parts(self, device: Device) -> list[tuple[str, Callable[[], None]]]:
+        def software() -> None:
+            if software_hash() != device.firmware_hash:
+                raise SmgwError("Prüfsumme geändert")
+
+        def randomness() -> None:
+            ones = sum(octet.bit_count() for octet in self.hsm.random(2500))
+            if not 9654 < ones < 10346:  # monobit test of FIPS 140-1
+                raise SmgwError(f"{ones} von 20000 Bits gesetzt")
+
+        return [
+            ("Software", software),
+            ("Speicher", device.store.check),
+            ("Sicherheitsmodul", lambda: self.hsm.check((HAN_TLS, WAN_SIG_SEAL))),
+            ("Zufallszahlen", randomness),
+        ]
+
+    def _self_test_started(self, now: WorldTime, reason: str) -> None:
+        if self.running is not None:
+            device = self.running.device
+            device.logbooks.write("self-test-started", device.now(now), reason=reason)
+            self._arm()
+
+    def _self_test_finished(self, now: WorldTime, result: SelfTestResult) -> None:
+        if self.running is not None:
+            device = self.running.device
+            name = "self-test-passed" if result.passed else "self-test-failed"
+            outcome = "S" if result.passed else "F"
+            device.logbooks.write(name, device.now(now), outcome=outcome, parts=result)  # type: ignore[arg-type]
+
+    # -- deadlines -------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Keep one timer no later than the next deadline of the parts."""
+        running = self.running
+        if running is None:
+            return
+        deadlines = [running.device.next_deadline(), running.self_test.next_deadline()]
+        if self.lamps.phase is BootPhase.STARTING:
+            deadlines.append(self._ready_at())
+        due = min((when for when in deadlines if when is not None), default=None)
+        timer = self._timer
+        if timer is not None and timer.callback is not None:
+            if due is not None and timer.when <= due:
+                return
+            timer.cancel()
+        if due is not None:
+            self._timer = self.clock.call_at(due, self._on_deadline)
+
+    def _ready_at(self) -> WorldTime:
+        return self.lamps.since + self.profile.boot.ready_after_s * SECOND
+
+    def _on_deadline(self) -> None:
+        running, now = self.running, self.clock.now()
+        if running is None:
+            return
+
+        def work() -> None:
+            running.device.on_deadline(now)
+            running.self_test.on_deadline(now)
+
+        self._guard(work)
+        starting = self.lamps.phase is BootPhase.STARTING
+        if starting and now >= self._ready_at() and running.self_test.last_result is not None:
+            self._set_lamps(phase=BootPhase.READY)
+        self._arm()
+
+    # -- faults ----------------------------------------------------------------------------
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Run a step of the core; a broken store becomes a device state, not a traceback."""
+        try:
+            work()
+        except StoreError as error:
+            self._store_error(error)
+
+    def _store_error(self, error: StoreError) -> None:
+        if self.running is not None:
+            self._fail(error)
+
+    def _fail(self, error: SmgwError) -> None:
+        """Boot-time security checks fail: cyclic restart, no service (SEC-40, SEC-41)."""
+        _log.error("device is in cyclic restart", cause=str(error))
+        running, self.running = self.running, None
+        self.cause = str(error)
+        if running is not None:
+            for line in running.lines:
+                line.port.stop()
+            if running.han is not None:
+                running.han.stop_listening()
+        self.han_address = None
+        self._set_lamps(secure=SecureState.CYCLIC_RESTART, secure_since=self.clock.now())
+
+    # -- lamps -----------------------------------------------------------------------------
+
+    def _set_lamps(self, **changes: object) -> None:
+        self.lamps = replace(self.lamps, **changes)  # type: ignore[arg-type]
+        self._show_lamps()
+
+    def _show_lamps(self) -> None:
+        now, times = self.clock.now(), self.profile.leds
+        self.sink.show(now, leds(self.lamps, now, times))
+        if self._lamp_timer is not None:
+            self._lamp_timer.cancel()
+            self._lamp_timer = None
+        edge = next_edge(self.lamps, now, times)
+        if edge is not None:
+            self._lamp_timer = self.clock.call_at(edge, self._show_lamps)

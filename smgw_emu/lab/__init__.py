@@ -1,0 +1,1 @@
+"""The laboratory around the device: making gateways, watching them, moving their time."""

@@ -1,0 +1,235 @@
+"""The control endpoint: what a lab sees and moves, never part of a device interface (SEC-51).
+
+HTTP on loopback only. Resources below ``/v1``:
+
+* ``GET health`` - liveness
+* ``GET state`` - phase, secure state and cause, clock, meters, self-test, store, keys
+* ``GET leds`` - lamps now and the recorded edges
+* ``GET logs/{system|calibration|consumer}?reader=LOGIN&count=N`` - newest entries
+* ``GET clock``, ``POST clock`` - ``{"speed": 60}``, ``{"pause": true}``, ``{"advance_s": 900}``
+* ``POST power`` - ``{"action": "off" | "on" | "cycle" | "cut"}``
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Literal
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from hardware.leds import RecordingLeds
+from smgw_emu import __version__
+from smgw_emu.core.errors import ConfigError, SmgwError
+from smgw_emu.core.instants import DAY, SECOND
+from smgw_emu.core.leds import leds
+from smgw_emu.gateway import Gateway
+from smgw_emu.lab.state import gateway_state, lamps_json, log_json
+from smgw_emu.transport.clock import VirtualClock
+
+MAX_ADVANCE_S = 400 * DAY // SECOND
+MAX_BODY = 65_536
+_LOGS = ("system", "calibration", "consumer")
+
+
+class ClockOrder(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of ``POST clock``; the members are carried out in this order."""
+
+    speed: float | None = None
+    pause: bool | None = None
+    advance_s: float | None = None
+
+
+class PowerOrder(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of ``POST power``."""
+
+    action: Literal["on", "off", "cycle", "cut"]
+
+
+class ControlServer:
+    """The endpoint of one gateway.
+
+    Args:
+        gateway: whom it controls.
+        host: a loopback address.
+        port: TCP port, 0 for a free one.
+
+    Raises:
+        ConfigError: not a loopback address.
+    """
+
+    def __init__(self, gateway: Gateway, host: str, port: int) -> None:
+        if not _is_loopback(host):
+            raise ConfigError(f"the control endpoint listens on loopback only, not on {host}")
+        self._gateway = gateway
+        self._address = (host, port)
+        self._task: asyncio.Task[None] | None = None
+        self._server: _Uvicorn | None = None
+        self._resume_speed = 1.0
+        self.url = ""
+
+    async def start(self) -> str:
+        """Listen; returns the base URL.
+
+        Raises:
+            SmgwError: the address is in use.
+        """
+        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(self._address)
+        except OSError as error:
+            listener.close()
+            where = f"{self._address[0]}:{self._address[1]}"
+            raise SmgwError(f"control cannot listen on {where}: {error.strerror}") from error
+        config = uvicorn.Config(
+            self._app(), log_config=None, access_log=False, lifespan="off", http="h11", ws="none"
+        )
+        self._server = _Uvicorn(config)
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
+        bound = listener.getsockname()
+        host = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        self.url = f"http://{host}:{bound[1]}/v1"
+        return self.url
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._server is not None and self._task is not None:
+            self._server.should_exit = self._server.force_exit = True
+            await self._task
+            self._server = self._task = None
+
+    def _app(self) -> Starlette:
+        routes = [
+            Route("/v1/health", self._route(self._health)),
+            Route("/v1/state", self._route(self._state)),
+            Route("/v1/leds", self._route(self._leds)),
+            Route("/v1/logs/{log}", self._route(self._logs)),
+            Route("/v1/clock", self._route(self._clock_get), methods=["GET"]),
+            Route("/v1/clock", self._route(self._clock_set), methods=["POST"]),
+            Route("/v1/power", self._route(self._power), methods=["POST"]),
+        ]
+        # a web page elsewhere must not reach the lab through a rebound name
+        hosts = ["127.0.0.1", "localhost", "[::1]", self._address[0]]
+        return Starlette(
+            routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]
+        )
+
+    def _route(
+        self, handler: Callable[[Request], Awaitable[dict[str, Any]]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            status = 200
+            try:
+                answer = await handler(request)
+            except (SmgwError, msgspec.MsgspecError, ValueError) as error:
+                status, answer = 400, {"error": str(error)}
+            body = msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n"
+            return Response(body, status, media_type="application/json")
+
+        return endpoint
+
+    # -- resources -------------------------------------------------------------------------
+
+    async def _health(self, _request: Request) -> dict[str, Any]:
+        return {"status": "ok", "version": __version__}
+
+    async def _state(self, _request: Request) -> dict[str, Any]:
+        return gateway_state(self._gateway) | {"leds": self._lamps()}
+
+    def _lamps(self) -> dict[str, bool]:
+        gateway = self._gateway
+        return lamps_json(leds(gateway.lamps, gateway.clock.now(), gateway.profile.leds))
+
+    async def _leds(self, request: Request) -> dict[str, Any]:
+        count = int(request.query_params.get("count", "100"))
+        sink = self._gateway.sink
+        edges = list(sink.edges)[-count:] if isinstance(sink, RecordingLeds) and count > 0 else []
+        rows = [{"ns": at.ns, **lamps_json(lamps)} for at, lamps in edges]
+        return {"leds": self._lamps(), "edges": rows}
+
+    async def _logs(self, request: Request) -> dict[str, Any]:
+        log = request.path_params["log"]
+        if log not in _LOGS:
+            raise SmgwError(f"no log {log!r}; there are: {', '.join(_LOGS)}")
+        running = self._gateway.running
+        if running is None:
+            raise SmgwError("the device is not running")
+        reader = request.query_params.get("reader", "")
+        count = int(request.query_params.get("count", "100"))
+        entries = running.device.logbooks.last(log, reader, max(0, count))
+        return {"log": log, "reader": reader, "entries": [log_json(entry) for entry in entries]}
+
+    def _virtual_clock(self) -> VirtualClock:
+        clock = self._gateway.clock
+        if not isinstance(clock, VirtualClock):
+            raise SmgwError("this gateway runs on the system's clock (smgw run --clock virtual)")
+        return clock
+
+    async def _clock_get(self, _request: Request) -> dict[str, Any]:
+        clock = self._gateway.clock
+        speed = clock.factor if isinstance(clock, VirtualClock) else 1.0
+        return {"world_time": clock.now().iso(), "speed": speed}
+
+    async def _clock_set(self, request: Request) -> dict[str, Any]:
+        order = msgspec.json.decode(await _body(request), type=ClockOrder)
+        clock = self._virtual_clock()
+        if order.speed is not None:
+            clock.set_factor(order.speed)
+        if order.pause is True:
+            self._resume_speed = clock.factor or self._resume_speed
+            clock.set_factor(0)
+        elif order.pause is False and clock.factor == 0:
+            clock.set_factor(self._resume_speed)
+        if order.advance_s is not None:
+            if not 0 <= order.advance_s <= MAX_ADVANCE_S:
+                raise SmgwError(f"advance_s must be 0 to {MAX_ADVANCE_S}")
+            await clock.advance(int(order.advance_s * SECOND))
+        return await self._clock_get(request)
+
+    async def _power(self, request: Request) -> dict[str, Any]:
+        order = msgspec.json.decode(await _body(request), type=PowerOrder)
+        gateway = self._gateway
+        if order.action != "on":
+            await gateway.power_off(orderly=order.action != "cut")
+        if order.action in {"on", "cycle"} and gateway.running is None:
+            await gateway.power_on()
+        return await self._state(request)
+
+
+async def _body(request: Request) -> bytes:
+    """Read a bounded body."""
+    data = b""
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > MAX_BODY:
+            raise SmgwError(f"body longer than {MAX_BODY} octets")
+    return data
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without its signal handlers: signals belong to the command."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -1,0 +1,238 @@
+"""Making a gateway: id, keys, certificates, a consumer, a meter, contracts, an empty store.
+
+Stands in for factory and administrator until the WAN can do it. Everything is TEST material.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import ssl
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from han.digest import ha1
+from hsm_sim import Curve, SecurityModule
+from hsm_sim.certificates import han_certificate
+from hsm_sim.module import HAN_TLS, WAN_SIG_SEAL
+from lmn.sml import SmlFile, SmlReceiver, decode_messages
+from lmn.sml.report import reports
+from smgw_emu.bench.pki import TestPki, der, issue_consumer_key
+from smgw_emu.core.config import Consumer, parse_config
+from smgw_emu.core.errors import ConfigError, RemoteProtocolError
+from smgw_emu.core.ids import DeviceId
+from smgw_emu.core.instants import DeviceTime, WorldTime
+from smgw_emu.core.obis import ACTIVE_ENERGY_IMPORT
+from smgw_emu.core.store import Store
+from smgw_emu.core.values import UNIT_WATT_HOUR
+from smgw_emu.lab.access import (
+    Access,
+    ControlAccess,
+    HanAccess,
+    write_access,
+    write_private,
+)
+from smgw_emu.profiles import DEFAULT_PROFILE
+
+DEFAULT_METER = "1EMU0000000001"
+_QUARTER_S = 900
+_CONTRACTS = ((1, "taf1-1", "Datensparsamer Tarif"), (7, "taf7-1", "Zählerstandsgang"))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to make; empty strings are filled with random TEST values."""
+
+    now: WorldTime
+    gateway_id: str = ""
+    profile: str = DEFAULT_PROFILE
+    consumer: str = "consumer1"
+    password: str = ""
+    meter_id: str = ""
+    meter_source: str = ""
+    han_host: str = "127.0.0.1"
+    han_port: int = 8443
+    control_port: int = 8460
+
+
+def create_gateway(directory: Path, plan: Plan) -> Access:
+    """Make a gateway in a new directory; a failure leaves nothing behind.
+
+    Raises:
+        ConfigError: the directory is in use, or a value of the plan cannot be used.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ConfigError(f"{directory} exists and is not empty")
+    created = not directory.exists()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return _fill(directory, plan)
+    except OSError as error:
+        raise ConfigError(f"cannot make {directory}: {error.strerror}") from error
+    except BaseException:
+        _clean(directory, whole=created)
+        raise
+
+
+def _clean(directory: Path, *, whole: bool) -> None:
+    if whole:
+        shutil.rmtree(directory, ignore_errors=True)
+        return
+    for item in directory.iterdir():
+        shutil.rmtree(item, ignore_errors=True) if item.is_dir() else item.unlink()
+
+
+def _fill(directory: Path, plan: Plan) -> Access:
+    # numbers from 99 000 000 on are TEST devices (own convention)
+    number = 99_000_000 + secrets.randbelow(1_000_000)
+    device = DeviceId.parse(plan.gateway_id or f"ETHE03{number:08d}")
+    password = plan.password or secrets.token_urlsafe(12)
+    p12_password = secrets.token_urlsafe(12)
+    start = plan.now.datetime()
+    module = SecurityModule(directory / "hsm")
+    _issue_certificates(directory / "certs", device, module, start)
+    key = issue_consumer_key(plan.consumer, p12_password, start)
+    p12 = directory / f"{plan.consumer}.p12"
+    write_private(p12, key.pkcs12)
+    realm = device.lower
+    consumer = Consumer(
+        login=plan.consumer,
+        user_id=f"{plan.consumer}.sm",
+        ha1_md5=ha1(plan.consumer, realm, password, "MD5"),
+        ha1_sha256=ha1(plan.consumer, realm, password, "SHA-256"),
+        certificates=(_fingerprint(key.certificate),),
+    )
+    text = _config_text(plan, device, consumer)
+    parse_config(text)
+    write_private(directory / "config.toml", text.encode())
+    Store(directory / "state.db").close()
+    access = Access(
+        HanAccess(
+            plan.han_host,
+            plan.han_port,
+            plan.consumer,
+            password,
+            str(p12.resolve()),
+            p12_password,
+            str((directory / "certs" / "han.pem").resolve()),
+        ),
+        ControlAccess(f"http://127.0.0.1:{plan.control_port}/v1"),
+    )
+    write_access(directory, access)
+    return access
+
+
+def _fingerprint(certificate: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(certificate).hexdigest()
+
+
+def _issue_certificates(
+    folder: Path, device: DeviceId, module: SecurityModule, start: datetime
+) -> None:
+    folder.mkdir(mode=0o755)
+    han_key = module.generate(HAN_TLS, Curve.P384)
+    han = han_certificate(
+        str(device), han_key, lambda message: module.sign(HAN_TLS, message), start
+    )
+    pki = TestPki(start)
+    sig_key = module.generate(WAN_SIG_SEAL, Curve.BRAINPOOL_P256)
+    files = {
+        "han.der": han,
+        "han.pem": ssl.DER_cert_to_PEM_cert(han).encode(),
+        "wan-sig-0.der": der(pki.issue_signature_certificate(str(device), sig_key)),
+        "wan-sub-ca-0.der": der(pki.sub_ca),
+        "test-root.pem": ssl.DER_cert_to_PEM_cert(der(pki.root)).encode(),
+    }
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+
+
+def _config_text(plan: Plan, device: DeviceId, consumer: Consumer) -> str:
+    meter, registers = _meter(plan)
+    quarter = plan.now.seconds // _QUARTER_S * _QUARTER_S
+    begin = DeviceTime.from_seconds(quarter).iso()
+    lines = [
+        "# A TEST gateway made by `smgw init`; every key is explained in docs/configuration.md",
+        "",
+        "[gateway]",
+        f'id = "{device}"',
+        f'profile = "{plan.profile}"',
+        'authority = "TEST"',
+        "",
+        "[clock]",
+        "valid = true",
+        "",
+        "[han]",
+        f'host = "{plan.han_host}"',
+        f"port = {plan.han_port}",
+        "",
+        "[control]",
+        'host = "127.0.0.1"',
+        f"port = {plan.control_port}",
+        "",
+        "[[meter]]",
+        f'id = "{meter}"',
+        f"source = {_quoted(plan.meter_source)}",
+        f"obis = [{', '.join(_quoted(register) for register in registers)}]",
+        "",
+        "[[consumer]]",
+        f'login = "{consumer.login}"',
+        f'user_id = "{consumer.user_id}"',
+        f'ha1_md5 = "{consumer.ha1_md5}"',
+        f'ha1_sha256 = "{consumer.ha1_sha256}"',
+        f'certificates = ["{consumer.certificates[0]}"]',
+    ]
+    for taf, name, description in _CONTRACTS:
+        lines += [
+            "",
+            "[[usage_point]]",
+            f'name = "{name}"',
+            f"taf = {taf}",
+            f'description = "{description}"',
+            f'consumer = "{consumer.login}"',
+            f'meters = ["{meter}"]',
+            f'start = "{begin}"',
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _meter(plan: Plan) -> tuple[str, list[str]]:
+    """Return the meter's id and registers; a recording is asked for both."""
+    path = Path(plan.meter_source.partition("?")[0])
+    if not plan.meter_id and plan.meter_source and path.is_file():
+        return peek_recording(path)
+    return plan.meter_id or DEFAULT_METER, [ACTIVE_ENERGY_IMPORT.hex]
+
+
+def peek_recording(path: Path) -> tuple[str, list[str]]:
+    """Return the id of the meter in a recording and its energy registers.
+
+    Raises:
+        ConfigError: no usable SML frame in it.
+    """
+    receiver = SmlReceiver()
+    with path.open("rb") as file:
+        events = receiver.receive(file.read(1 << 20))
+    for event in events:
+        if not isinstance(event, SmlFile):
+            continue
+        try:
+            found = reports(decode_messages(event.payload))
+        except RemoteProtocolError:
+            continue
+        for report in found:
+            registers = [
+                value.obis.hex
+                for value in report.values
+                if value.unit == UNIT_WATT_HOUR and value.obis.untariffed_energy
+            ]
+            if registers:
+                return report.meter.upper(), registers
+    raise ConfigError(f"no meter with an energy register found in {path}")

@@ -1,0 +1,102 @@
+"""The state of a gateway as JSON, for the control endpoint and ``smgw status``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smgw_emu.core.instants import MILLISECOND, WorldTime
+from smgw_emu.core.leds import Leds, LedState
+from smgw_emu.core.logbook import LogEntry
+from smgw_emu.core.values import scaled
+from smgw_emu.gateway import Gateway
+from smgw_emu.transport.clock import VirtualClock
+
+
+def lamps_json(lamps: Leds) -> dict[str, bool]:
+    """Return the four lamps by name."""
+    return lamps._asdict()
+
+
+def log_json(entry: LogEntry) -> dict[str, Any]:
+    """Return a log entry with the elements of T42."""
+    return {
+        "record_number": entry.number,
+        "datetime": entry.time.iso(),
+        "level": entry.level,
+        "event": entry.event,
+        "outcome": entry.outcome,
+        "subject_identity": entry.subject,
+        "user_identity": entry.user,
+        "message": entry.message,
+    }
+
+
+def _iso(moment: WorldTime | None) -> str | None:
+    return None if moment is None else moment.iso()
+
+
+def _lamp_state(state: LedState) -> dict[str, Any]:
+    return {
+        "phase": state.phase,
+        "secure_state": state.secure,
+        "admin_channel": state.channel,
+        "hdlc_station": state.hdlc_station,
+        "time_synchronised": state.synchronised,
+    }
+
+
+def gateway_state(gateway: Gateway) -> dict[str, Any]:
+    """Return everything the lab may know, without secrets."""
+    now = gateway.clock.now()
+    state: dict[str, Any] = {
+        "id": str(gateway.config.device_id),
+        "profile": gateway.profile.name,
+        "firmware": gateway.profile.device.firmware_version,
+        "world_time": now.iso(),
+        **_lamp_state(gateway.lamps),
+        "cause": gateway.cause,
+        "han": None,
+        "han_key": "security module" if gateway.key_in_module else "process (fallback)",
+    }
+    if gateway.han_address is not None:
+        host, port = gateway.han_address
+        state["han"] = f"https://{host}:{port}"
+    if isinstance(gateway.clock, VirtualClock):
+        state["speed"] = gateway.clock.factor
+    running = gateway.running
+    if running is None:
+        return state
+    device = running.device
+    state["device_time"] = device.now(now).iso()
+    state["device_time_valid"] = device.clock.valid
+    state["deviation_ms"] = device.clock.deviation(now) // MILLISECOND
+    state["firmware_hash"] = device.firmware_hash
+    state["readings"] = device.store.count_readings()
+    result = running.self_test.last_result
+    state["self_test"] = {
+        "state": running.self_test.state,
+        "passed": None if result is None else result.passed,
+        "result": None if result is None else str(result),
+    }
+    state["lines"] = [
+        {
+            "port": line.name,
+            "ready": line.ready,
+            "frames": line.frames,
+            "damaged": line.damaged,
+            "last_frame": _iso(line.last_frame_at),
+        }
+        for line in running.lines
+    ]
+    state["current"] = [
+        {
+            "meter": meter,
+            "obis": str(obis),
+            "capture_time": capture.iso(),
+            "value": str(scaled(value, scaler)),
+            "unit": unit,
+        }
+        for (meter, obis), (capture, value, scaler, unit) in device.metering.current.items()
+    ]
+    state["unknown_meters"] = sorted(device.metering.unknown_meters)
+    return state
