@@ -108,10 +108,8 @@ class Authenticator:
         session.failures += 1
         if str(session.failures).strip("0") != "1":
             return
-        named = [consumer.login] if consumer is not None else []
-        self._logbooks.write(
-            "login-failed-consumer" if named else "login-failed",
-            self._device_time(now),
-            consumers=named,
-            outcome="F",
-        )
+        time = self._device_time(now)
+        self._logbooks.write("login-failed", time, outcome="F")
+        if consumer is not None:
+            named = [consumer.login]
+            self._logbooks.write("login-failed-consumer", time, consumers=named, outcome="F")

@@ -71,7 +71,7 @@ class WebPages:
 
     def self_test(self, consumer: Consumer, now: WorldTime) -> Response:
         """Start a self-test as a click on the menu does, and say what came of it."""
-        reply = self._self_test.request(now, f"Letztverbraucher {consumer.login}")
+        reply = self._self_test.request(now, "Letztverbraucher")
         if reply.answer is SelfTestAnswer.LOCKED:
             wait = f'<span id="wait">{reply.wait_s}</span>'
             body = f'<p role="status">{LOCKED.format(wait=wait)}</p>'

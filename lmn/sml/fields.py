@@ -59,12 +59,19 @@ def decode_fields(content: Any, fields: Sequence[Field]) -> list[Any]:
     values: list[Any] = []
     for field, element in zip(fields, content, strict=True):
         if element is None:
-            if not field.optional:
-                raise RemoteProtocolError(f"{field.name} is absent")
-            values.append(None)
+            values.append(_absent(field))
         else:
             values.append(field.type.read(element))
     return values
+
+
+def _absent(field: Field) -> bytes | None:
+    """An empty octet string and an absent element are both 01 on the wire."""
+    if field.optional:
+        return None
+    if field.type is OCTETS:
+        return b""
+    raise RemoteProtocolError(f"{field.name} is absent")
 
 
 def encode_fields(record: object, fields: Sequence[Field]) -> bytes:
@@ -209,7 +216,11 @@ def _list(kind: FieldType) -> FieldType:
     return list_of(kind.name, kind.read, kind.write)
 
 
-OBJECTS = _list(OCTETS)
+def _read_item_octets(element: Any) -> bytes:
+    return b"" if element is None else _read_octets(element)
+
+
+OBJECTS = list_of(OCTETS.name, _read_item_octets, OCTETS.write)
 PACK_HEADERS = _list(
     record(PackHeader, req("name", OCTETS), req("unit", UNSIGNED8), req("scaler", INTEGER8))
 )
@@ -252,6 +263,7 @@ def read_list_entries(element: Any) -> tuple[ListEntry, ...]:
         if not isinstance(item, list) or len(item) != 7:
             raise RemoteProtocolError("a list entry has 7 elements")
         name, status, time, unit, scaler, value, signature = item
+        name = b"" if name is None else name
         plain = (
             type(name) is bytes
             and (status is None or type(status) is int)
@@ -319,7 +331,7 @@ def _read_tree(element: Any) -> Tree:
         if not isinstance(children, list):
             raise RemoteProtocolError("children of SML_Tree are a list")
         children = tuple([_read_tree(child) for child in children])
-    return Tree(_read_octets(name), value, children)
+    return Tree(_read_item_octets(name), value, children)
 
 
 def _write_tree(tree: Tree) -> bytes:

@@ -175,6 +175,7 @@ def _decode_message(reader: tlv.Reader, start: int) -> tuple[Message, int]:
     if kind != 7 or count != 6:
         raise RemoteProtocolError(f"a message is a list of 6 elements (octet {start})")
     (transaction, group, abort), position = reader.elements(position, 3, 1)
+    transaction = b"" if transaction is None else transaction
     if not isinstance(transaction, bytes) or not isinstance(group, int):
         raise RemoteProtocolError(f"bad message head at octet {start}")
     if not isinstance(abort, int):
@@ -220,6 +221,7 @@ def _decode_list_response(content: Any) -> GetListResponse:
     if not isinstance(content, list) or len(content) != 7:
         raise RemoteProtocolError("GetList.Res has 7 elements")
     client, server, name, sensor_time, entries, signature, gateway_time = content
+    server = b"" if server is None else server
     if not isinstance(server, bytes):
         raise RemoteProtocolError("GetList.Res: server_id is an octet string")
     for value in (client, name, signature):

@@ -61,15 +61,15 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="smgw")
 def smgw() -> None:
-    r"""Emulator of a German Smart Meter Gateway (BSI TR-03109), CONEXA 3.0 class.
+    """Emulator of a German Smart Meter Gateway (BSI TR-03109), CONEXA 3.0 class.
 
     \b
     First steps:
       smgw demo                 everything at once, with a virtual meter
       smgw init gateway         a gateway of your own, then
       smgw run gateway          start it, and
-      smgw han info -d gateway  talk to it as its consumer
-    """
+      smgw han -d gateway info  talk to it as its consumer
+    """  # noqa: D301  # \\b is click's mark for text not to be wrapped
 
 
 def _fail(message: str, code: int) -> int:
