@@ -265,8 +265,11 @@ def _check_usage_point(point: UsagePoint, config: GatewayConfig) -> None:
         _need(len(point.meters) == 1, f"{where}: TAF 7 reads one meter")
     logins = {consumer.login for consumer in config.consumer}
     _need(point.consumer in logins, f"{where}: consumer {point.consumer!r} is not configured")
-    finish = point.finish
-    _need(finish is None or finish > point.begin, f"{where}: end is not after start")
+    try:
+        begin, finish = point.begin, point.finish
+    except RemoteProtocolError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    _need(finish is None or finish > begin, f"{where}: end is not after start")
     try:
         point.daily_at  # noqa: B018  # read for its check
     except ValueError as error:
