@@ -131,20 +131,31 @@ class SerialPort(MeterPort):
 
 
 class SocketPort(MeterPort):
-    """An open socket (a virtual meter in this process)."""
+    """The gateway's end of a socket pair (a virtual meter in this process).
 
-    def __init__(self, end: socket.socket, clock: Clock, events: PortEvents) -> None:
+    The plug outlives the device: what arrived while it was off is lost, as on a real line.
+    """
+
+    def __init__(self, plug: socket.socket, clock: Clock, events: PortEvents) -> None:
         super().__init__("socket", clock, events)
-        self._socket = end
-        end.setblocking(False)
+        self._plug = plug
+        self._socket: socket.socket | None = None
 
     def _open(self) -> None:
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+        end = self._socket = self._plug.dup()
+        end.setblocking(False)
+        with contextlib.suppress(OSError):
+            while end.recv(_READ_SIZE):
+                pass
+        asyncio.get_running_loop().add_reader(end.fileno(), self._read)
         self._ready()
 
     def _read(self) -> None:
+        end = self._socket
+        if end is None:
+            return
         try:
-            data = self._socket.recv(_READ_SIZE)
+            data = end.recv(_READ_SIZE)
         except BlockingIOError:
             return
         except OSError:
@@ -156,9 +167,10 @@ class SocketPort(MeterPort):
             self._events.on_lost("the meter is gone")
 
     def _close(self) -> None:
-        if self._socket.fileno() >= 0:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
-            self._socket.close()
+        end, self._socket = self._socket, None
+        if end is not None:
+            asyncio.get_running_loop().remove_reader(end.fileno())
+            end.close()
 
 
 class TcpPort(MeterPort):

@@ -66,6 +66,7 @@ class Lab:
         ours, theirs = socket.socketpair()
         self.output = SocketOutput(ours)
         self.transmitter = Transmitter(self.meter.frame, self.output, clock, interval)
+        self.plug = theirs
         self.gateway.connect(DEFAULT_METER, theirs)
 
     async def __aenter__(self) -> Lab:
@@ -77,6 +78,7 @@ class Lab:
         self.transmitter.stop()
         await self.gateway.power_off()
         self.output.close()
+        self.plug.close()
         await asyncio.sleep(0)
 
     @property

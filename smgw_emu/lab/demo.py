@@ -49,6 +49,7 @@ class Household:
         ours, theirs = socket.socketpair()
         self._output = SocketOutput(ours)
         self.transmitter = Transmitter(self.meter.frame, self._output, clock, METER_INTERVAL)
+        self._plug = theirs
         self.gateway.connect(DEFAULT_METER, theirs)
 
     async def start(self) -> None:
@@ -64,6 +65,7 @@ class Household:
         self.transmitter.stop()
         await self.gateway.power_off()
         self._output.close()
+        self._plug.close()
 
     def client(self, *, with_certificate: bool = False) -> HanClient:
         """Return the consumer's client."""
