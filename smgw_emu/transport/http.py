@@ -124,6 +124,10 @@ class HttpServer:
     def _collect(self, event: object) -> Request | BadRequest | None:
         if isinstance(event, h11.Request):
             self._head, self._body = event, []
+            # h11 bounds only what is incomplete; the limit must not depend on the chunking
+            size = len(event.target) + sum(len(k) + len(v) + 4 for k, v in event.headers)
+            if size > self._limits.max_header:
+                return BadRequest("header too long", _BAD)
             if self._limits.require_content_length:
                 names = {name for name, _ in event.headers}
                 if b"transfer-encoding" in names:
