@@ -21,9 +21,7 @@ for name, examples in (("dev", 50), ("ci", 300), ("soak", 5000)):
         suppress_health_check=_QUIET,
         stateful_step_count=100 if name == "soak" else 50,
     )
-settings.load_profile(
-    os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev")
-)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from smgw_emu import profiles
 from smgw_emu.bench.consumer import HanClient, client_context
@@ -40,8 +40,9 @@ def world(text: str) -> WorldTime:
 
 def new_gateway(folder: Path, **changes: Any) -> Access:
     """Make a gateway whose contracts begin at START."""
-    plan = Plan(**{"now": world(START), "password": PASSWORD, "han_port": 0, "control_port": 0,
-                   **changes})  # fmt: skip
+    plan = Plan(
+        **{"now": world(START), "password": PASSWORD, "han_port": 0, "control_port": 0, **changes}
+    )
     return create_gateway(folder, plan)
 
 
@@ -69,7 +70,7 @@ class Lab:
         self.plug = theirs
         self.gateway.connect(DEFAULT_METER, theirs)
 
-    async def __aenter__(self) -> Lab:
+    async def __aenter__(self) -> Self:
         await self.gateway.power_on()
         self.transmitter.start()
         return self
@@ -126,7 +127,9 @@ def config_of(home: Path) -> GatewayConfig:
 
 
 @contextlib.contextmanager
-def program(*arguments: str, wait_for: str = "", timeout: float = 30) -> Iterator[subprocess.Popen[str]]:
+def program(
+    *arguments: str, wait_for: str = "", timeout: float = 30
+) -> Iterator[subprocess.Popen[str]]:
     """Run a program until the block ends; wait for a line that begins with ``wait_for``."""
     process = subprocess.Popen(
         arguments,

@@ -194,7 +194,7 @@ class M2mService:
 
     # -- A-2.7 -----------------------------------------------------------------------------
 
-    def _request_self_test(self, _body: Body, view: ConsumerView, now: WorldTime) -> Body | None:
+    def _request_self_test(self, _body: Body, _view: ConsumerView, now: WorldTime) -> Body | None:
         reply = self._self_test.request(now, "Letztverbraucher")
         return {} if reply.answer is SelfTestAnswer.STARTED else None
 

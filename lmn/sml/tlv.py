@@ -3,7 +3,8 @@
 First octet: bit 7 another TL octet follows, bits 6-4 type (0 octet string, 4 boolean, 5 integer,
 6 unsigned, 7 list), bits 3-0 length. Further TL octets add four bits of length each. The length
 counts the TL octets too, except for lists, where it is the number of elements. ``01`` is an absent
-optional element or an empty octet string (the wire does not tell them apart), ``00`` the end of a message. Integers may be shortened to any width 1..8.
+optional element or an empty octet string (the wire does not tell them apart), ``00`` the end of a
+message. Integers may be shortened to any width 1..8.
 
 Decoded elements are ``bytes``, ``bool``, ``int``, ``list`` and ``None`` (absent).
 """

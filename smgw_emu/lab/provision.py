@@ -5,6 +5,7 @@ Stands in for factory and administrator until the WAN can do it. Everything is T
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import shutil
 import ssl
@@ -86,7 +87,10 @@ def _clean(directory: Path, *, whole: bool) -> None:
 def _fill(directory: Path, plan: Plan) -> Access:
     # numbers from 99 000 000 on are TEST devices (own convention)
     number = 99_000_000 + secrets.randbelow(1_000_000)
-    device = DeviceId.parse(plan.gateway_id or f"ETHE03{number:08d}")
+    try:
+        device = DeviceId.parse(plan.gateway_id or f"ETHE03{number:08d}")
+    except RemoteProtocolError as error:
+        raise ConfigError(f"gateway id: {error}") from error
     password = plan.password or secrets.token_urlsafe(12)
     p12_password = secrets.token_urlsafe(12)
     start = plan.now.datetime()
@@ -124,8 +128,6 @@ def _fill(directory: Path, plan: Plan) -> Access:
 
 
 def _fingerprint(certificate: bytes) -> str:
-    import hashlib
-
     return hashlib.sha256(certificate).hexdigest()
 
 

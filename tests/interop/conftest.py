@@ -28,8 +28,18 @@ def live(tmp_path_factory):
                 file.write(meter.frame(clock.now() + step * 60 * SECOND))
 
     run_virtual(record)
-    with program(SMGW, "run", str(home), "--meter", f"{recording}?interval=60", "--start",
-                 "2026-03-31T10:00:00Z", "--speed", "1", wait_for="ready"):  # fmt: skip
+    with program(
+        SMGW,
+        "run",
+        str(home),
+        "--meter",
+        f"{recording}?interval=60",
+        "--start",
+        "2026-03-31T10:00:00Z",
+        "--speed",
+        "1",
+        wait_for="ready",
+    ):
         access = read_access(home)
         lab_post(access, "clock", {"advance_s": 86_400 + 700})
         yield home, access

@@ -15,9 +15,14 @@ from support import PASSWORD, lab_post
 pytestmark = pytest.mark.browser
 
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 
 
 @pytest.fixture(scope="module")
@@ -151,9 +156,13 @@ def test_a_client_certificate_logs_the_browser_in(browser, live):
     key, cert, _ = pkcs12.load_key_and_certificates(
         Path(access.han.p12).read_bytes(), access.han.p12_password.encode()
     )
-    pem.write_bytes(key.private_bytes(serialization.Encoding.PEM,
-                                      serialization.PrivateFormat.PKCS8,
-                                      serialization.NoEncryption()))  # fmt: skip
+    pem.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
     crt = pem.with_suffix(".crt")
     crt.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
     context = browser.new_context(

@@ -28,8 +28,15 @@ def base(access) -> str:
 
 
 def run(*arguments, text=True, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(arguments, capture_output=True, text=text, timeout=60,
-                          stdin=subprocess.DEVNULL, check=False, **options)  # fmt: skip
+    return subprocess.run(
+        arguments,
+        capture_output=True,
+        text=text,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        **options,
+    )
 
 
 # -- curl ----------------------------------------------------------------------------------------
@@ -42,18 +49,36 @@ def curl(access, *arguments) -> subprocess.CompletedProcess:
 def test_curl_with_digest_follows_the_redirect_to_the_data(live):
     """One curl line from the root: 401, 307, 200 with the POST body carried on."""
     _, access = live
-    done = curl(access, "-L", "-H", "Content-Type: application/json", "-d", json.dumps(BODY),
-                f"{base(access)}/smgw/m2m")  # fmt: skip
+    done = curl(
+        access,
+        "-L",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        json.dumps(BODY),
+        f"{base(access)}/smgw/m2m",
+    )
     assert json.loads(done.stdout)["smgw-info"]["firmware-info"]["version"] == "v3.87.0-cc"
 
 
 def test_curl_reads_a_days_values(live):
     """96 signed values of the origin list."""
     _, access = live
-    body = {"method": "readings", "usage-point-id": "01005e318027.taf7-1.sm", "database": "origin",
-            "fromtime": "2026-03-31T10:00:00Z", "totime": "2026-04-01T10:00:00Z"}  # fmt: skip
-    done = curl(access, "-H", "Content-Type: application/json", "-d", json.dumps(body),
-                f"{base(access)}/smgw/m2m/consumer1.sm/json")  # fmt: skip
+    body = {
+        "method": "readings",
+        "usage-point-id": "01005e318027.taf7-1.sm",
+        "database": "origin",
+        "fromtime": "2026-03-31T10:00:00Z",
+        "totime": "2026-04-01T10:00:00Z",
+    }
+    done = curl(
+        access,
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        json.dumps(body),
+        f"{base(access)}/smgw/m2m/consumer1.sm/json",
+    )
     answer = json.loads(done.stdout)
     assert answer["readings"]["records"] == "96"
     values = [int(row["value"]) for row in answer["readings"]["channels"][0]["readings"]]
@@ -72,29 +97,61 @@ def test_curl_sees_a_relative_location(live, slash):
 def test_curl_with_a_wrong_password_gets_401(live):
     """C05."""
     _, access = live
-    done = run("curl", "-sk", "--digest", "-u", "consumer1:wrong", "-w", "%{http_code}",
-               f"{base(access)}/smgw/m2m")  # fmt: skip
+    done = run(
+        "curl",
+        "-sk",
+        "--digest",
+        "-u",
+        "consumer1:wrong",
+        "-w",
+        "%{http_code}",
+        f"{base(access)}/smgw/m2m",
+    )
     assert done.stdout == "401"
 
 
 def test_curl_with_a_client_certificate(live):
     """The PKCS#12 of access.json, in the legacy encoding, is enough to log in."""
     _, access = live
-    done = run("openssl", "pkcs12", "-legacy", "-in", access.han.p12, "-passin",
-               f"pass:{access.han.p12_password}", "-nodes")  # fmt: skip
+    done = run(
+        "openssl",
+        "pkcs12",
+        "-legacy",
+        "-in",
+        access.han.p12,
+        "-passin",
+        f"pass:{access.han.p12_password}",
+        "-nodes",
+    )
     pem = Path(access.han.p12).with_suffix(".pem")
     pem.write_text(done.stdout)
-    done = run("curl", "-sk", "--cert", str(pem), "-H", "Content-Type: application/json",
-               "-d", json.dumps(BODY), f"{base(access)}/smgw/m2m/consumer1.sm/json")  # fmt: skip
+    done = run(
+        "curl",
+        "-sk",
+        "--cert",
+        str(pem),
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        json.dumps(BODY),
+        f"{base(access)}/smgw/m2m/consumer1.sm/json",
+    )
     assert json.loads(done.stdout)["method"] == "smgw-info"
 
 
 def test_curl_with_the_han_certificate_as_trust_anchor(live):
     """The certificate access.json names is the one the listener shows."""
     _, access = live
-    done = run("curl", "-s", "--cacert", access.han.ca, "--resolve",
-               f"{_name(access)}:{access.han.port}:127.0.0.1", "-v",
-               f"https://{_name(access)}:{access.han.port}/smgw/m2m")  # fmt: skip
+    done = run(
+        "curl",
+        "-s",
+        "--cacert",
+        access.han.ca,
+        "--resolve",
+        f"{_name(access)}:{access.han.port}:127.0.0.1",
+        "-v",
+        f"https://{_name(access)}:{access.han.port}/smgw/m2m",
+    )
     assert "SSL certificate verify ok" in done.stderr or "does not match" in done.stderr
 
 
@@ -107,10 +164,13 @@ def test_chunked_requests_and_charsets_are_400(live):
     """C12: the field's strictness, seen by a real client."""
     _, access = live
     url = f"{base(access)}/smgw/m2m/consumer1.sm/json"
-    for headers in (["-H", "Content-Type: application/json; charset=utf-8"],
-                    ["-H", "Content-Type: application/json", "-H", "Transfer-Encoding: chunked"]):  # fmt: skip
-        done = curl(access, *headers, "-o", "/dev/null", "-w", "%{http_code}", "-d",
-                    json.dumps(BODY), url)  # fmt: skip
+    for headers in (
+        ["-H", "Content-Type: application/json; charset=utf-8"],
+        ["-H", "Content-Type: application/json", "-H", "Transfer-Encoding: chunked"],
+    ):
+        done = curl(
+            access, *headers, "-o", "/dev/null", "-w", "%{http_code}", "-d", json.dumps(BODY), url
+        )
         assert done.stdout == "400"
 
 
@@ -120,19 +180,26 @@ def test_chunked_requests_and_charsets_are_400(live):
 def test_httpx_follows_the_307_with_its_old_authorization(live):
     """The public scripts' way: POST to the root with slash, header repeated at the target."""
     _, access = live
-    with httpx.Client(verify=False, auth=httpx.DigestAuth("consumer1", PASSWORD),
-                      follow_redirects=True) as client:  # fmt: skip
-        answer = client.post(f"{base(access)}/smgw/m2m/", json=BODY,
-                             headers={"X-Content-Length": "25"})  # fmt: skip
+    with httpx.Client(
+        verify=False, auth=httpx.DigestAuth("consumer1", PASSWORD), follow_redirects=True
+    ) as client:
+        answer = client.post(
+            f"{base(access)}/smgw/m2m/", json=BODY, headers={"X-Content-Length": "25"}
+        )
     assert answer.status_code == 200
     assert answer.json()["smgw-info"]["smgw-id"].startswith("ethe03")
 
 
 def test_requests_with_digest(live):
-    """requests drops and recomputes on the redirect; it ends with 200 as well."""
+    """Requests drops and recomputes on the redirect; it ends with 200 as well."""
     _, access = live
-    answer = requests.post(f"{base(access)}/smgw/m2m/", json=BODY, verify=False, timeout=30,
-                           auth=HTTPDigestAuth("consumer1", PASSWORD))  # fmt: skip
+    answer = requests.post(
+        f"{base(access)}/smgw/m2m/",
+        json=BODY,
+        verify=False,
+        timeout=30,
+        auth=HTTPDigestAuth("consumer1", PASSWORD),
+    )
     assert answer.status_code == 200
     assert answer.json()["version"] == "1.3.0"
 
@@ -146,14 +213,22 @@ def test_requests_keeps_a_session_for_all_six_methods(live):
         session.auth = HTTPDigestAuth("consumer1", PASSWORD)
         session.trust_env = False  # a CA bundle in the environment would overrule verify
         session.verify = False
-        for body in (BODY, {"method": "user-info"}, {"method": "usage-point-info", **point},
-                     {"method": "readings", "database": "derived", "last-reading": True, **point},
-                     {"method": "log"}, {"method": "self-test"}):  # fmt: skip
-            answer = session.post(f"{base(access)}/smgw/m2m/consumer1.sm/json", json=body, timeout=30)
+        for body in (
+            BODY,
+            {"method": "user-info"},
+            {"method": "usage-point-info", **point},
+            {"method": "readings", "database": "derived", "last-reading": True, **point},
+            {"method": "log"},
+            {"method": "self-test"},
+        ):
+            answer = session.post(
+                f"{base(access)}/smgw/m2m/consumer1.sm/json", json=body, timeout=30
+            )
             assert answer.status_code == 200, body
             assert answer.json()["method"] == body["method"]
-        again = session.post(f"{base(access)}/smgw/m2m/consumer1.sm/json", timeout=30,
-                             json={"method": "self-test"})  # fmt: skip
+        again = session.post(
+            f"{base(access)}/smgw/m2m/consumer1.sm/json", timeout=30, json={"method": "self-test"}
+        )
         assert again.status_code == 403
 
 
@@ -161,8 +236,14 @@ def test_requests_keeps_a_session_for_all_six_methods(live):
 
 
 def s_client(access, *arguments, **options) -> str:
-    done = run("openssl", "s_client", "-connect", f"{access.han.host}:{access.han.port}",
-               *arguments, **options)  # fmt: skip
+    done = run(
+        "openssl",
+        "s_client",
+        "-connect",
+        f"{access.han.host}:{access.han.port}",
+        *arguments,
+        **options,
+    )
     return done.stdout + done.stderr
 
 
@@ -201,8 +282,24 @@ def test_a_client_certificate_on_another_curve_is_refused_with_a_listed_alert(li
     """OpenSSL would say illegal_parameter (47), which a CONEXA never sends: 40 instead."""
     _, access = live
     key, crt = str(tmp_path / "k.pem"), str(tmp_path / "c.pem")
-    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-        "-keyout", key, "-out", crt, "-subj", "/CN=x", "-days", "1")  # fmt: skip
+    run(
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-keyout",
+        key,
+        "-out",
+        crt,
+        "-subj",
+        "/CN=x",
+        "-days",
+        "1",
+    )
     output = s_client(access, "-cert", crt, "-key", key)
     assert "SSL alert number 40" in output
 
@@ -223,7 +320,12 @@ def test_renegotiation_ends_the_connection(live):
     _, access = live
     done = subprocess.run(
         ["openssl", "s_client", "-tls1_2", "-connect", f"{access.han.host}:{access.han.port}"],
-        input="R\n", capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+        input="R\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     output = done.stdout + done.stderr
     assert "RENEGOTIATING" in output
     assert "no renegotiation" in output.lower() or "alert number 100" in output
@@ -235,7 +337,9 @@ def test_renegotiation_ends_the_connection(live):
 def test_the_han_certificate_as_openssl_reads_it(live):
     """Self-signed, serial 1, names of the field in their order, P-384, marked TEST."""
     home, access = live
-    text = run("openssl", "x509", "-in", access.han.ca, "-noout", "-text", "-nameopt", "RFC2253").stdout
+    text = run(
+        "openssl", "x509", "-in", access.han.ca, "-noout", "-text", "-nameopt", "RFC2253"
+    ).stdout
     assert "Serial Number: 1 (0x1)" in text
     assert "NIST CURVE: P-384" in text
     assert "ecdsa-with-SHA256" in text
@@ -257,13 +361,31 @@ def test_openssl_verifies_the_signed_tariff_profile(live, tmp_path):
     """taf-profile is a CMS SignedData with SKI, chained to the test root; its content is the XML."""
     home, access = live
     body = {"method": "usage-point-info", "usage-point-id": "01005e318027.taf7-1.sm"}
-    done = curl(access, "-H", "Content-Type: application/json", "-d", json.dumps(body),
-                f"{base(access)}/smgw/m2m/consumer1.sm/json")  # fmt: skip
+    done = curl(
+        access,
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        json.dumps(body),
+        f"{base(access)}/smgw/m2m/consumer1.sm/json",
+    )
     cms = tmp_path / "profile.cms"
     cms.write_bytes(bytes.fromhex(json.loads(done.stdout)["usage-point-info"]["taf-profile"]))
-    arguments = ["openssl", "cms", "-verify", "-inform", "DER", "-in", str(cms), "-CAfile",
-                 str(home / "certs" / "test-root.pem"), "-purpose", "any", "-binary",
-                 "-no_check_time"]  # fmt: skip
+    arguments = [
+        "openssl",
+        "cms",
+        "-verify",
+        "-inform",
+        "DER",
+        "-in",
+        str(cms),
+        "-CAfile",
+        str(home / "certs" / "test-root.pem"),
+        "-purpose",
+        "any",
+        "-binary",
+        "-no_check_time",
+    ]
     verified = run(*arguments)
     assert "CMS Verification successful" in verified.stderr
     assert "<taf07:logical_name>01005e318027.taf7-1.sm</taf07:logical_name>" in verified.stdout
@@ -282,10 +404,26 @@ def test_openssl_verifies_the_chain_of_the_signature_certificate(live, tmp_path)
     home, _ = live
     certs = home / "certs"
     for name in ("wan-sig-0", "wan-sub-ca-0"):
-        run("openssl", "x509", "-inform", "DER", "-in", str(certs / f"{name}.der"), "-out",
-            str(tmp_path / f"{name}.pem"))  # fmt: skip
-    done = run("openssl", "verify", "-no_check_time", "-CAfile", str(certs / "test-root.pem"), "-untrusted",
-               str(tmp_path / "wan-sub-ca-0.pem"), str(tmp_path / "wan-sig-0.pem"))  # fmt: skip
+        run(
+            "openssl",
+            "x509",
+            "-inform",
+            "DER",
+            "-in",
+            str(certs / f"{name}.der"),
+            "-out",
+            str(tmp_path / f"{name}.pem"),
+        )
+    done = run(
+        "openssl",
+        "verify",
+        "-no_check_time",
+        "-CAfile",
+        str(certs / "test-root.pem"),
+        "-untrusted",
+        str(tmp_path / "wan-sub-ca-0.pem"),
+        str(tmp_path / "wan-sig-0.pem"),
+    )
     assert done.stdout.strip().endswith("OK"), done.stderr
     text = run("openssl", "x509", "-in", str(tmp_path / "wan-sig-0.pem"), "-noout", "-text").stdout
     assert "X509v3 Key Usage: critical\n                Digital Signature" in text

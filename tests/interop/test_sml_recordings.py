@@ -86,7 +86,9 @@ def _smllib(frame: bytes) -> list[tuple[str, object, object, object]]:
     reader.add(frame)
     found = reader.get_frame()
     assert found is not None
-    return [(v.obis, v.value, v.scaler, v.unit) for v in found.parse_frame()[1].message_body.val_list]
+    return [
+        (v.obis, v.value, v.scaler, v.unit) for v in found.parse_frame()[1].message_body.val_list
+    ]
 
 
 def _ours(frame: bytes) -> list[tuple[str, object, object, object]]:
@@ -124,9 +126,10 @@ def test_recorded_frames_mean_the_same_to_pysml(data):
 def _pysml_values(frame) -> dict[str, int]:
     found = {}
     for message in frame:
-        if message["messageBody"].__class__.__name__ == "SmlListResponse" or "valList" in message[
-            "messageBody"
-        ]:
+        if (
+            message["messageBody"].__class__.__name__ == "SmlListResponse"
+            or "valList" in message["messageBody"]
+        ):
             for entry in message["messageBody"]["valList"]:
                 if entry.get("unit") is not None:
                     found[entry["objName"]] = round(entry["value"] * 10)  # it applies the scaler

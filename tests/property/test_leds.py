@@ -14,8 +14,8 @@ from smgw_emu.core.leds import (
     DARK,
     AdminChannel,
     BootPhase,
-    LedState,
     Leds,
+    LedState,
     MobileSignal,
     SecureState,
     leds,
@@ -46,7 +46,11 @@ def change(**fields) -> LedState:
 def test_pwr_blinks_500_ms_after_boot():
     """500 ms on, 500 ms off until ready."""
     assert trace(change(phase=BootPhase.STARTING), "pwr", 2000) == [
-        (True, 500), (False, 500), (True, 500), (False, 500)]  # fmt: skip
+        (True, 500),
+        (False, 500),
+        (True, 500),
+        (False, 500),
+    ]
 
 
 @pytest.mark.req("HW-12")

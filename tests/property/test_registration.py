@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-import pytest
 
 from smgw_emu.core.instants import SECOND, DeviceTime
 from smgw_emu.core.obis import ACTIVE_ENERGY_EXPORT, ACTIVE_ENERGY_IMPORT
@@ -62,7 +62,9 @@ def test_registration_agrees_with_the_naive_model(moments):
         settled += registrar.on_report(report(v), DeviceTime.from_seconds(t))
     settled += registrar.on_time(DeviceTime.from_seconds(end))
     lines = [
-        (s.target.seconds, v.capture.seconds, v.value, v.repeated) for s in settled for v in s.values
+        (s.target.seconds, v.capture.seconds, v.value, v.repeated)
+        for s in settled
+        for v in s.values
     ]
     assert lines == naive(arrivals, end)
 

@@ -98,7 +98,7 @@ def test_tests_never_overlap_and_requests_never_break_the_lock(steps):
         deadline = test.machine.next_deadline()
         assert deadline is not None and (not ask or deadline >= at(now))
     starts = test.started
-    for (first, _), (second, reason) in zip(starts, starts[1:], strict=False):
+    for (first, _), (second, reason) in itertools.pairwise(starts):
         assert second - first >= (PROFILE.lock_s if reason == "request" else PROFILE.duration_s)
     assert len(starts) - len(test.results) in {0, 1}
     assert PROFILE.lock_s * SECOND == 600 * SECOND

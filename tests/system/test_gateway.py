@@ -51,8 +51,12 @@ def test_reading_signatures_verify_with_the_certificate_of_smgw_info(home):
             async with lab.client() as client:
                 info = (await client.call("smgw-info"))["smgw-info"]
                 answer = await client.call(
-                    "readings", usage_point_id="01005e318027.taf7-1.sm", database="origin",
-                    fromtime=START, totime=clock.now().iso())  # fmt: skip
+                    "readings",
+                    usage_point_id="01005e318027.taf7-1.sm",
+                    database="origin",
+                    fromtime=START,
+                    totime=clock.now().iso(),
+                )
                 return info, answer["readings"]["channels"][0]
 
     info, channel = run_virtual(work)
@@ -60,9 +64,18 @@ def test_reading_signatures_verify_with_the_certificate_of_smgw_info(home):
     assert certificate.public_key().curve.name == "brainpoolP256r1"
     assert len(channel["readings"]) == 4
     for row in channel["readings"]:
-        message = ";".join([row["owner-number"], channel["obis"], row["target-time"],
-                            row["capture-time"], row["value"], "-1", "30",
-                            row["cosem-status"]]).encode()  # fmt: skip
+        message = ";".join(
+            [
+                row["owner-number"],
+                channel["obis"],
+                row["target-time"],
+                row["capture-time"],
+                row["value"],
+                "-1",
+                "30",
+                row["cosem-status"],
+            ]
+        ).encode()
         raw = bytes.fromhex(row["signature"])
         assert len(raw) == 64
         der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
@@ -96,8 +109,11 @@ def test_self_tests_at_start_and_after_24_hours(home):
     async def work(clock):
         async with Lab(home, clock) as lab:
             await clock.advance(DAY + MINUTE)
-            return [e.message for e in lab.device.logbooks.entries("consumer", "consumer1")
-                    if e.event == "EMU.10.0"]  # fmt: skip
+            return [
+                e.message
+                for e in lab.device.logbooks.entries("consumer", "consumer1")
+                if e.event == "EMU.10.0"
+            ]
 
     assert run_virtual(work) == [
         "Selbsttest gestartet (Systemstart)",
@@ -171,14 +187,22 @@ def test_logging_out_ends_the_digest_session(home):
     """The nonce is refused afterwards, without stale: a browser has to ask its user again."""
 
     async def work(clock):
-        async with Lab(home, clock) as lab, httpx.AsyncClient(
-            base_url=lab.url, verify=client_context(), auth=httpx.DigestAuth("consumer1", PASSWORD)
-        ) as client:
+        async with (
+            Lab(home, clock) as lab,
+            httpx.AsyncClient(
+                base_url=lab.url,
+                verify=client_context(),
+                auth=httpx.DigestAuth("consumer1", PASSWORD),
+            ) as client,
+        ):
             first = await client.get("/smgw/cust/consumer1.sm/start")
             assert first.status_code == 200
             header = (await client.get("/smgw/cust/consumer1.sm/logout")).request.headers
-            again = await client.get("/smgw/cust/consumer1.sm/logout", auth=None,
-                                     headers={"authorization": header["authorization"]})  # fmt: skip
+            again = await client.get(
+                "/smgw/cust/consumer1.sm/logout",
+                auth=None,
+                headers={"authorization": header["authorization"]},
+            )
             return again.status_code, again.headers["www-authenticate"]
 
     status, challenge = run_virtual(work)
@@ -235,7 +259,7 @@ def test_a_damaged_store_is_a_device_state_not_a_traceback(home):
     assert han is None and running is None
     assert "damaged" in cause
     lit = [at for at, lamps in edges if lamps.pwr]
-    assert all(b - a >= 500_000_000 for a, b in zip(lit, lit[1:], strict=False))
+    assert all(b - a >= 500_000_000 for a, b in itertools.pairwise(lit))
 
 
 def test_damage_while_running_stops_service_at_once(home):
@@ -266,9 +290,16 @@ def test_a_power_cut_and_a_restart_keep_every_value(home):
             await lab.gateway.power_on()
             await clock.advance(HOUR)
             device = lab.device
-            targets = [r.target.seconds for r in device.store.readings(
-                "origin", "1emu0000000001", 900, device.now(world("2000-01-01T00:00:00Z")),
-                device.now(clock.now()))]  # fmt: skip
+            targets = [
+                r.target.seconds
+                for r in device.store.readings(
+                    "origin",
+                    "1emu0000000001",
+                    900,
+                    device.now(world("2000-01-01T00:00:00Z")),
+                    device.now(clock.now()),
+                )
+            ]
             events = [e.event for e in device.logbooks.entries("system")]
             return targets, events
 

@@ -111,7 +111,11 @@ def test_plain_http_and_garbage_on_the_tls_port(home):
 
     async def work(clock):
         async with Lab(home, clock) as lab:
-            for data in (b"GET / HTTP/1.1\r\n\r\n", os.urandom(500), b"\x16\x03\x01\xff\xff" + b"\0" * 70000):
+            for data in (
+                b"GET / HTTP/1.1\r\n\r\n",
+                os.urandom(500),
+                b"\x16\x03\x01\xff\xff" + b"\0" * 70000,
+            ):
                 reader, writer = await asyncio.open_connection(*address(lab))
                 writer.write(data)
                 answer = await reader.read()
@@ -128,14 +132,16 @@ def test_a_client_that_never_reads_is_cut_and_memory_stays_bounded(home):
     async def work(clock):
         async with Lab(home, clock) as lab:
             await clock.advance(3600 * SECOND)
-            reader, writer = await tls(lab)
+            _reader, writer = await tls(lab)
             request = b"GET /smgw/m2m HTTP/1.1\r\nHost: x\r\n\r\n"
             writer.transport.pause_reading()
             for _ in range(200):
                 writer.write(request * 200)
                 await asyncio.sleep(0)
             han = lab.gateway.running.han
-            buffered = [c._transport.get_write_buffer_size() for c in han.connections if c._transport]
+            buffered = [
+                c._transport.get_write_buffer_size() for c in han.connections if c._transport
+            ]
             assert all(size < 4_000_000 for size in buffered)
             assert await served(lab)
             await clock.advance(21 * SECOND)
@@ -189,8 +195,10 @@ def test_no_credential_reaches_a_log_or_an_error(home, capfd):
                     await client.call("nothing")
             from smgw_emu.lab.state import gateway_state
 
-            logs = [lab.device.logbooks.entries(log, reader) for log, reader in
-                    (("system", ""), ("calibration", ""), ("consumer", "consumer1"))]  # fmt: skip
+            logs = [
+                lab.device.logbooks.entries(log, reader)
+                for log, reader in (("system", ""), ("calibration", ""), ("consumer", "consumer1"))
+            ]
             return repr(logs) + repr(gateway_state(lab.gateway)) + repr(lab.gateway.config)
 
     text = run_virtual(work)

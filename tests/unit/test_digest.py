@@ -30,8 +30,17 @@ def make(**changes) -> DigestAuthenticator:
     return DigestAuthenticator(profile, REALM, {"anna": CONSUMER}, lambda n: b"\x07" * n)
 
 
-def answer(challenge: str, *, method="GET", uri=ROOT, user="anna", password=PASSWORD, nc=1,
-           algorithm="MD5", **changes) -> str:  # fmt: skip
+def answer(
+    challenge: str,
+    *,
+    method="GET",
+    uri=ROOT,
+    user="anna",
+    password=PASSWORD,
+    nc=1,
+    algorithm="MD5",
+    **changes,
+) -> str:
     """A client's header, written from RFC 2617 alone."""
     given = parse_authorization(challenge)
     digest = hashlib.md5 if algorithm == "MD5" else hashlib.sha256
@@ -39,9 +48,17 @@ def answer(challenge: str, *, method="GET", uri=ROOT, user="anna", password=PASS
     def h(text: str) -> str:
         return digest(text.encode()).hexdigest()
 
-    fields = {"username": user, "realm": given["realm"], "nonce": given["nonce"], "uri": uri,
-              "qop": "auth", "nc": f"{nc:08x}", "cnonce": "1234567", "opaque": given["opaque"],
-              "algorithm": algorithm} | changes  # fmt: skip
+    fields = {
+        "username": user,
+        "realm": given["realm"],
+        "nonce": given["nonce"],
+        "uri": uri,
+        "qop": "auth",
+        "nc": f"{nc:08x}",
+        "cnonce": "1234567",
+        "opaque": given["opaque"],
+        "algorithm": algorithm,
+    } | changes
     a1 = h(f"{fields['username']}:{fields['realm']}:{password}")
     a2 = h(f"{method}:{fields['uri']}")
     fields.setdefault(
@@ -98,7 +115,7 @@ def test_unquoted_and_differently_spelled_parameters_are_read():
 
 
 def test_a_redirected_client_may_send_the_old_uri_and_counter():
-    """httpx repeats its header after the 307; the default profile lets it in, a strict one not."""
+    """Httpx repeats its header after the 307; the default profile lets it in, a strict one not."""
     header_for = f"{ROOT}/anna.sm/json"
     lenient, strict = make(), make(check_uri=True, check_nc=True)
     for machine, second in ((lenient, Verdict.ACCEPTED), (strict, Verdict.REFUSED)):
@@ -110,7 +127,7 @@ def test_a_redirected_client_may_send_the_old_uri_and_counter():
 
 
 def test_a_replayed_counter_is_stale_in_a_strict_profile():
-    """nc must rise per nonce where the profile checks it."""
+    """Nc must rise per nonce where the profile checks it."""
     machine = make(check_nc=True)
     challenge = machine.challenge(NOW)
     assert verdict(machine, answer(challenge, nc=2)) is Verdict.ACCEPTED
@@ -130,10 +147,18 @@ def test_an_old_nonce_is_stale_a_foreign_one_too():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"password": "wrong"}, {"user": "bert"}, {"realm": "x"}, {"qop": "auth-int"}, {"nc": 0x1FFFFFFFF},
-     {"response": "00"}, {"response": "é" * 32}, {"algorithm": "MD5", "username": ""},
-     {"uri": "/etc/passwd"}],
-)  # fmt: skip
+    [
+        {"password": "wrong"},
+        {"user": "bert"},
+        {"realm": "x"},
+        {"qop": "auth-int"},
+        {"nc": 0x1FFFFFFFF},
+        {"response": "00"},
+        {"response": "é" * 32},
+        {"algorithm": "MD5", "username": ""},
+        {"uri": "/etc/passwd"},
+    ],
+)
 def test_wrong_credentials_are_refused(changes):
     """Password, user, realm, qop, counter, response, uri: each alone is enough."""
     machine = make()

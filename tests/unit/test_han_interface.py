@@ -39,7 +39,9 @@ class Desk:
 
 
 def make(config=CONFIG, **sections):
-    config = config.replace('user_id = "anna.sm"', f'user_id = "anna.sm"\ncertificates = ["{FINGERPRINT}"]')
+    config = config.replace(
+        'user_id = "anna.sm"', f'user_id = "anna.sm"\ncertificates = ["{FINGERPRINT}"]'
+    )
     device = device_in_memory(config)
     for name, changes in sections.items():
         part = msgspec.structs.replace(getattr(device.profile, name), **changes)
@@ -181,7 +183,7 @@ def test_content_type(value, strict, status):
     ],
 )
 def test_answers_are_compact_sorted_and_all_strings(day, call):
-    """method and version always; keys in alphabetical order; every scalar a string or null."""
+    """Method and version always; keys in alphabetical order; every scalar a string or null."""
     response = post(day[1], **call)
     answer = json.loads(response.body)
     assert answer["method"] == call["method"]
@@ -196,13 +198,16 @@ def test_answers_are_compact_sorted_and_all_strings(day, call):
 @pytest.mark.req("HAN-31")
 def test_smgw_info(day):
     """Fields of A-2.2; HAN certificate as hex of PEM, WAN certificates as hex of DER."""
-    device, interface, _ = day
+    _device, interface, _ = day
     info = ask(interface, method="smgw-info")["smgw-info"]
     assert info["smgw-id"] == "ethe0300004261"
     assert info["smgw-state"] == "a0000000"
     assert info["smgw-time"] == "2026-03-31T10:00:00"
     assert info["firmware-info"] == {
-        "component": "Firmware", "hash": "ab" * 32, "version": "v3.87.0-cc"}  # fmt: skip
+        "component": "Firmware",
+        "hash": "ab" * 32,
+        "version": "v3.87.0-cc",
+    }
     assert info["certificates"]["han"]["tls"].startswith("2d2d2d2d2d")
     assert info["certificates"]["wan"] == [{"cert-index": "0", "sig": "3001", "sub-ca": "3002"}]
 
@@ -254,12 +259,16 @@ def rows(answer) -> list[dict]:
 @pytest.mark.req("HAN-38")
 def test_readings_carry_what_is_metrologically_relevant(day):
     """Status, times, owner, signature; status word = gateway word + meter word."""
-    answer = ask(day[1], method="readings", usage_point_id=TAF7, database="origin", **window(0, 900))
+    answer = ask(
+        day[1], method="readings", usage_point_id=TAF7, database="origin", **window(0, 900)
+    )
     (row,) = rows(answer)
     assert answer["readings"]["records"] == "1"
     assert answer["readings"]["channels"][0]["obis"] == "0100010800ff"
-    assert row.pop("signature") == bytes(b"1emu0000000001.sm;0100010800ff;2026-03-31T10:15:00Z"
-                                         b";2026-03-31T10:15:00Z")[:64].hex()  # fmt: skip
+    assert (
+        row.pop("signature")
+        == (b"1emu0000000001.sm;0100010800ff;2026-03-31T10:15:00Z;2026-03-31T10:15:00Z")[:64].hex()
+    )
     assert row == {
         "capture-time": "2026-03-31T10:15:00Z",
         "cosem-status": "a000000020000000",
@@ -274,15 +283,14 @@ def test_readings_carry_what_is_metrologically_relevant(day):
 @pytest.mark.req("HAN-N03")
 @given(st.integers(-10, 100), st.integers(0, 100), st.integers(-1, 1), st.integers(-1, 1))
 def test_the_window_is_exclusive_below_and_inclusive_above(day, first, length, nudge, nudge2):
-    """t > fromtime and t <= totime on the target time, ascending."""
+    """T > fromtime and t <= totime on the target time, ascending."""
     begin = first * 900 + nudge
     end = max(begin, begin + length * 900 + nudge2)
-    answer = ask(day[1], method="readings", usage_point_id=TAF7, database="origin",
-                 **window(begin, end))  # fmt: skip
+    answer = ask(
+        day[1], method="readings", usage_point_id=TAF7, database="origin", **window(begin, end)
+    )
     targets = [row["target-time"] for row in rows(answer)]
-    expected = [
-        (START + n * 15 * MINUTE).iso() for n in range(1, 97) if begin < n * 900 <= end
-    ]
+    expected = [(START + n * 15 * MINUTE).iso() for n in range(1, 97) if begin < n * 900 <= end]
     assert targets == expected
     assert answer["readings"]["records"] == str(len(expected))
 
@@ -291,47 +299,69 @@ def test_the_window_is_exclusive_below_and_inclusive_above(day, first, length, n
 @pytest.mark.parametrize(("seconds", "status"), [(31 * 86400, 200), (31 * 86400 + 1, 400)])
 def test_31_days_are_the_longest_window(day, seconds, status):
     """C10: one second more is 400."""
-    response = post(day[1], method="readings", usage_point_id=TAF7, database="origin",
-                    **window(0, seconds))  # fmt: skip
+    response = post(
+        day[1], method="readings", usage_point_id=TAF7, database="origin", **window(0, seconds)
+    )
     assert response.status == status
 
 
 @pytest.mark.parametrize("last", [True, "true"])
 @pytest.mark.parametrize(
     "channels",
-    [None, [], ["0100010800ff"], [{"channel": "0100010800FF"}], [{"obis": "1-0:1.8.0"}],
-     [{"channel": "0100010800ff.1emu0000000001.sm"}],
-     [{"obis": "0100010800ff", "scaler": "-1", "unit": "30"}]],
-)  # fmt: skip
+    [
+        None,
+        [],
+        ["0100010800ff"],
+        [{"channel": "0100010800FF"}],
+        [{"obis": "1-0:1.8.0"}],
+        [{"channel": "0100010800ff.1emu0000000001.sm"}],
+        [{"obis": "0100010800ff", "scaler": "-1", "unit": "30"}],
+    ],
+)
 def test_every_spelling_of_last_reading_and_channels(day, last, channels):
     """Booleans or strings; objects keyed channel or obis, or bare strings; times ignored."""
     extra = {} if channels is None else {"channels": channels}
-    answer = ask(day[1], method="readings", usage_point_id=TAF7, database="origin",
-                 last_reading=last, fromtime="nonsense", **extra)  # fmt: skip
+    answer = ask(
+        day[1],
+        method="readings",
+        usage_point_id=TAF7,
+        database="origin",
+        last_reading=last,
+        fromtime="nonsense",
+        **extra,
+    )
     assert [row["value"] for row in rows(answer)] == ["1096"]
 
 
 def test_channels_that_do_not_exist_give_no_values(day):
     """A filter names nothing: no channels, no records."""
-    answer = ask(day[1], method="readings", usage_point_id=TAF7, database="origin",
-                 channels=["0100020800ff"], **window(0, 900))  # fmt: skip
+    answer = ask(
+        day[1],
+        method="readings",
+        usage_point_id=TAF7,
+        database="origin",
+        channels=["0100020800ff"],
+        **window(0, 900),
+    )
     assert answer["readings"] == {"channels": [], "records": "0"}
 
 
 def test_derived_and_daily_lists_are_owned_by_the_use_case(day):
     """owner-number is the TAF; the monthly value is the one at the end of the period."""
     for database in ("derived", "daily"):
-        answer = ask(day[1], method="readings", usage_point_id=TAF1, database=database,
-                     **window(0, 86400))  # fmt: skip
+        answer = ask(
+            day[1], method="readings", usage_point_id=TAF1, database=database, **window(0, 86400)
+        )
         (row,) = rows(answer)
         assert row["owner-number"] == "taf1-1.sm"
         assert row["target-time"] == "2026-03-31T22:00:00Z"
 
 
 def test_a_list_the_use_case_does_not_have_is_empty(day):
-    """calculated exists for TAF2 only: an empty answer, no error (never 4xx in normal flows)."""
-    answer = ask(day[1], method="readings", usage_point_id=TAF7, database="calculated",
-                 **window(0, 900))  # fmt: skip
+    """Calculated exists for TAF2 only: an empty answer, no error (never 4xx in normal flows)."""
+    answer = ask(
+        day[1], method="readings", usage_point_id=TAF7, database="calculated", **window(0, 900)
+    )
     assert answer["readings"]["records"] == "0"
 
 
@@ -340,8 +370,14 @@ def test_quirk_filtered_last_reading_is_empty():
     """One field unit answers a channel filter with last-reading by empty arrays."""
     device, interface, _ = make(m2m={"filtered_last_reading_empty": True})
     run(device, 1)
-    answer = ask(interface, method="readings", usage_point_id=TAF7, database="origin",
-                 last_reading=True, channels=["0100010800ff"])  # fmt: skip
+    answer = ask(
+        interface,
+        method="readings",
+        usage_point_id=TAF7,
+        database="origin",
+        last_reading=True,
+        channels=["0100010800ff"],
+    )
     assert answer["readings"]["channels"] == [{"obis": "0100010800ff", "readings": []}]
 
 
@@ -357,12 +393,16 @@ def test_quirk_filtered_last_reading_is_empty():
         {"usage_point_id": TAF7, "database": "origin", "last_reading": "yes"},
         {"usage_point_id": TAF7, "database": "origin", "last_reading": True, "channels": "x"},
         {"usage_point_id": TAF7, "database": "origin", "last_reading": True, "channels": [1]},
-        {"usage_point_id": TAF7, "database": "origin", "last_reading": True,
-         "channels": ["0100010800ff"] * 257},
+        {
+            "usage_point_id": TAF7,
+            "database": "origin",
+            "last_reading": True,
+            "channels": ["0100010800ff"] * 257,
+        },
         {"usage_point_id": TAF7, "database": "origin", **window(900, 0)},
         {"usage_point_id": TAF7, "database": "origin", "fromtime": "2026", "totime": "2027"},
     ],
-)  # fmt: skip
+)
 def test_wrong_parameters_of_readings_are_400(day, call):
     """Missing, malformed, foreign: 400 each (C09)."""
     assert post(day[1], method="readings", **call).status == 400
@@ -431,20 +471,39 @@ def test_self_test_answers():
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"null", b'"x"', b"{", b'{"method":1}', b'{"method":"nothing"}', b"{}", b"\xff\xfe",
-     b'{"method":"selfTest"}', b'{"a":' * 20_000, b'{"method":"log","count":' + b"9" * 5000 + b"}"],
-)  # fmt: skip
+    [
+        b"",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"{",
+        b'{"method":1}',
+        b'{"method":"nothing"}',
+        b"{}",
+        b"\xff\xfe",
+        b'{"method":"selfTest"}',
+        b'{"a":' * 20_000,
+        b'{"method":"log","count":' + b"9" * 5000 + b"}",
+    ],
+)
 def test_bodies_that_are_no_request_are_400(day, body):
     """Not interpretable data is 400, whatever it is."""
     assert send(day[1], "POST", "/smgw/m2m/anna.sm/json", body).status == 400
 
 
 _GOOD = [
-    json.dumps({"method": "readings", "usage-point-id": TAF7, "database": "origin",
-                "channels": [{"channel": "0100010800ff"}], "last-reading": "true"}).encode(),
+    json.dumps(
+        {
+            "method": "readings",
+            "usage-point-id": TAF7,
+            "database": "origin",
+            "channels": [{"channel": "0100010800ff"}],
+            "last-reading": "true",
+        }
+    ).encode(),
     json.dumps({"method": "log", "fromtime": "2026-03-31T10:00:00Z", "count": "5"}).encode(),
     json.dumps({"method": "usage-point-info", "usage-point-id": TAF1}).encode(),
-]  # fmt: skip
+]
 
 
 @fuzz(*_GOOD)
@@ -470,12 +529,15 @@ def test_a_wrong_password_is_logged_without_it(mode, status):
     device, interface, _ = make(digest={"fail_mode": mode})
     challenge = send(interface, "GET", "/smgw/m2m", session=Session()).headers[0][1]
     nonce = challenge.split('nonce="')[1].split('"')[0]
-    header = (f'Digest username="anna", realm="ethe0300004261", nonce="{nonce}", uri="/smgw/m2m",'
-              ' qop=auth, nc=00000001, cnonce="x", response="hunter2hunter2"')  # fmt: skip
+    header = (
+        f'Digest username="anna", realm="ethe0300004261", nonce="{nonce}", uri="/smgw/m2m",'
+        ' qop=auth, nc=00000001, cnonce="x", response="hunter2hunter2"'
+    )
     session = Session()
     for _ in range(12):
-        response = send(interface, "GET", "/smgw/m2m", headers={"authorization": header},
-                        session=session)  # fmt: skip
+        response = send(
+            interface, "GET", "/smgw/m2m", headers={"authorization": header}, session=session
+        )
         assert (None if response is None else response.status) == status
     system = device.logbooks.entries("system")
     assert [e.event for e in system].count("EMU.30.1") == 2  # the 1st and the 10th
@@ -513,8 +575,17 @@ def test_the_start_page_shows_five_rows_and_no_readings(day):
     """Heading with en dashes, menu of exactly three items, system time in legal local time."""
     page = send(day[1], "GET", "/smgw/cust/anna.sm/start").body.decode()
     assert "Statusinformationen vom SMGW – ETHE0300004261 –" in page
-    for text in ("Informationen über das SMGW", "SMGW-ID", "Hersteller", "Firmware-Version",
-                 "Status", "Systemzeit", "Theben Smart Energy GmbH", "31.03.2026 12:00", ">OK<"):  # fmt: skip
+    for text in (
+        "Informationen über das SMGW",
+        "SMGW-ID",
+        "Hersteller",
+        "Firmware-Version",
+        "Status",
+        "Systemzeit",
+        "Theben Smart Energy GmbH",
+        "31.03.2026 12:00",
+        ">OK<",
+    ):
         assert text in page
     assert page.count("<li>") == 3
     assert page.index("Startseite") < page.index("SMGW-Selbsttest") < page.index("Abmelden")

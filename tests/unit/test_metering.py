@@ -14,6 +14,7 @@ from smgw_emu.core.instants import DAY, MINUTE, SECOND, DeviceTime
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.status import word_hex
 
+
 @pytest.fixture
 def device() -> Device:
     device = device_in_memory(CONFIG)
@@ -180,8 +181,9 @@ def test_billing_periods_and_states(device):
 
 def test_an_ended_contract_keeps_its_values_and_shows_no_later_ones():
     """Archive: last period closed at the end, values after it hidden (GW-12)."""
-    device = device_in_memory(CONFIG.replace(
-        'name = "taf7-1"', 'end = "2026-03-31T12:00:00Z"\nname = "taf7-1"'))  # fmt: skip
+    device = device_in_memory(
+        CONFIG.replace('name = "taf7-1"', 'end = "2026-03-31T12:00:00Z"\nname = "taf7-1"')
+    )
     device.power_on(START)
     run(device, 4)
     assert len(lines(device, "anna", "taf7-1", "origin")) == 8

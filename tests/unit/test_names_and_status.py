@@ -41,9 +41,15 @@ def test_other_obis_texts_are_refused(text):
 @pytest.mark.req("TR-03109-1 v1.0 4.3.2")
 @pytest.mark.parametrize(
     ("text", "allowed"),
-    [("1-0:1.8.0", True), ("1-0:1.8.1", False), ("7-0:3.0.0", True), ("7-0:3.1.0", False),
-     ("7-1:3.0.0", False), ("8-0:1.0.0", False)],
-)  # fmt: skip
+    [
+        ("1-0:1.8.0", True),
+        ("1-0:1.8.1", False),
+        ("7-0:3.0.0", True),
+        ("7-0:3.1.0", False),
+        ("7-1:3.0.0", False),
+        ("8-0:1.0.0", False),
+    ],
+)
 def test_only_untariffed_registers_may_be_registered(text, allowed):
     """Electricity E = 0; gas B = 0, C 3 or 6, D 0 or 6, E = 0."""
     assert Obis.parse(text).untariffed_energy is allowed
@@ -151,7 +157,7 @@ def test_identification_bits_are_always_set(conditions, dialect):
     """Bits 0 and 2 identify the gateway word, bit 2 the meter word."""
     word = smgw_word(conditions, dialect)
     assert word & SMGW_IDLE == SMGW_IDLE == bit(0) | bit(2)
-    assert METER_IDLE == bit(2)
+    assert bit(2) == METER_IDLE
     for condition, number in BITS[dialect].items():
         if condition in conditions:
             assert word & bit(number)

@@ -33,8 +33,9 @@ def test_readings_come_back_as_stored(tmp_path):
         store.add_reading("origin", "m", 900, reading(target, 2**62))
     store.close()
     store = Store(tmp_path / "s.db")
-    found = store.readings("origin", "m", 900, DeviceTime.from_seconds(900),
-                           DeviceTime.from_seconds(2700))  # fmt: skip
+    found = store.readings(
+        "origin", "m", 900, DeviceTime.from_seconds(900), DeviceTime.from_seconds(2700)
+    )
     assert [line.target.seconds for line in found] == [1800, 2700]
     assert found[0].value == 2**62
     assert [line.sequence for line in found] == [2, 3]
@@ -162,9 +163,13 @@ def test_the_catalogue_marks_what_is_attested():
 
 @pytest.mark.parametrize(
     "text",
-    ["[EMU.1.0]\nname = 'x'", "nonsense [", "[emu.1.0]\nname='x'\nlevel='I'\nlogs=[]\nfor='all'\n"
-     "text=''\nstatus='placeholder'\nsource=''"],
-)  # fmt: skip
+    [
+        "[EMU.1.0]\nname = 'x'",
+        "nonsense [",
+        "[emu.1.0]\nname='x'\nlevel='I'\nlogs=[]\nfor='all'\n"
+        "text=''\nstatus='placeholder'\nsource=''",
+    ],
+)
 def test_a_wrong_catalogue_is_refused(text):
     """A replaced catalogue is checked like any configuration."""
     with pytest.raises(ConfigError):
@@ -192,7 +197,9 @@ class LogbookMachine(RuleBasedStateMachine):
 
     @rule(who=st.sampled_from(["anna", "bert"]))
     def write_for_one(self, who):
-        self.logs.write("meter-added", DeviceTime.from_seconds(self.now), consumers=[who], meter="m")
+        self.logs.write(
+            "meter-added", DeviceTime.from_seconds(self.now), consumers=[who], meter="m"
+        )
         for key in (("system", ""), ("calibration", ""), ("consumer", who)):
             self._expect(*key, "EMU.20.0")
 
@@ -230,7 +237,7 @@ TestLogbooks = LogbookMachine.TestCase
     st.integers(1, 40),
 )
 def test_log_bounds_are_inclusive_below_and_exclusive_above(times, begin, end, index, count):
-    """t >= fromtime, t < totime, index >= fromindex, at most count, oldest first."""
+    """T >= fromtime, t < totime, index >= fromindex, at most count, oldest first."""
     logs = Logbooks(Store(":memory:"), {"anna": "A"})
     for second in times:
         logs.write("login", DeviceTime.from_seconds(second), consumers=["anna"])

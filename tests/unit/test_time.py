@@ -44,10 +44,20 @@ def test_date_times_of_the_interface_description_are_read(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "2019-01-07", "2019-13-01T00:00:00Z", "2019-02-29T00:00:00Z", "2019-01-07 15:22:45",
-     "2019-01-07T15:22:45+15:00", "2019-01-07T15:22:45+01:60", "٢٠١٩-01-07T15:22:45Z",
-     "0001-01-01T00:00:00+14:00", "2019-01-07T24:00:00Z", "2019-01-07T15:22:45Z\n"],
-)  # fmt: skip
+    [
+        "",
+        "2019-01-07",
+        "2019-13-01T00:00:00Z",
+        "2019-02-29T00:00:00Z",
+        "2019-01-07 15:22:45",
+        "2019-01-07T15:22:45+15:00",
+        "2019-01-07T15:22:45+01:60",
+        "٢٠١٩-01-07T15:22:45Z",
+        "0001-01-01T00:00:00+14:00",
+        "2019-01-07T24:00:00Z",
+        "2019-01-07T15:22:45Z\n",
+    ],
+)
 def test_other_date_times_are_refused(text):
     """Anything else is the peer's fault."""
     with pytest.raises(RemoteProtocolError):
@@ -63,9 +73,7 @@ def test_iso_form_round_trips(ns):
 
 
 @pytest.mark.req("HW-09")
-@given(
-    moments, st.integers(-(10**15), 10**15), st.integers(-MAX_DRIFT_PPB, MAX_DRIFT_PPB), moments
-)
+@given(moments, st.integers(-(10**15), 10**15), st.integers(-MAX_DRIFT_PPB, MAX_DRIFT_PPB), moments)
 def test_device_clock_inverse_is_the_first_instant(world0, offset, drift, at):
     """world_at() is the first world instant at which the device clock shows the time."""
     clock = DeviceClock(WorldTime(world0), DeviceTime(world0 + offset), drift_ppb=drift)

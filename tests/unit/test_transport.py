@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import ssl
 
 import h11
@@ -23,8 +25,10 @@ from smgw_emu.transport.presets import PRESETS, ServerIdentity, server_context
 
 PROFILE = load()
 NOW = WorldTime(1_800_000_000 * SECOND)
-GOOD = (b"POST /smgw/m2m/x.sm/json HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        b'Content-Length: 22\r\n\r\n{"method":"smgw-info"}')  # fmt: skip
+GOOD = (
+    b"POST /smgw/m2m/x.sm/json HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 22\r\n\r\n{"method":"smgw-info"}'
+)
 
 
 # -- HTTP ----------------------------------------------------------------------------------------
@@ -49,7 +53,7 @@ def test_requests_do_not_depend_on_chunking(places):
     edges = sorted({0, len(stream), *(p % len(stream) for p in places)})
     server = HttpServer(PROFILE.http)
     events = []
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         server.receive(stream[begin:end])
         events += drain(server)
     assert [event.body for event in events] == [b'{"method":"smgw-info"}'] * 2
@@ -103,9 +107,11 @@ def test_a_body_above_the_limit_is_refused_before_it_is_complete():
 
 
 def test_expect_100_continue_is_answered():
-    """curl waits for it with large bodies."""
+    """Curl waits for it with large bodies."""
     server = HttpServer(PROFILE.http)
-    server.receive(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n")
+    server.receive(
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n"
+    )
     event, out = server.next_event()
     assert event is None
     assert out.startswith(b"HTTP/1.1 100")
@@ -114,7 +120,9 @@ def test_expect_100_continue_is_answered():
 def test_chunked_is_read_where_the_profile_allows_it():
     """A lenient profile takes what h11 takes."""
     server = HttpServer(msgspec.structs.replace(PROFILE.http, require_content_length=False))
-    server.receive(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
+    server.receive(
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+    )
     event, _ = server.next_event()
     assert isinstance(event, Request) and event.body == b"hi"
 
@@ -162,10 +170,14 @@ def identity(tmp_path_factory):
     key = module.generate(HAN_TLS, Curve.P384)
     from datetime import UTC, datetime
 
-    leaf = han_certificate("ETHE0300004261", key, lambda m: module.sign(HAN_TLS, m),
-                           datetime(2026, 1, 1, tzinfo=UTC))  # fmt: skip
-    return ServerIdentity(leaf, lambda d: module.sign_digest(HAN_TLS, d),
-                          lambda: module.private_key_for_process(HAN_TLS))  # fmt: skip
+    leaf = han_certificate(
+        "ETHE0300004261", key, lambda m: module.sign(HAN_TLS, m), datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    return ServerIdentity(
+        leaf,
+        lambda d: module.sign_digest(HAN_TLS, d),
+        lambda: module.private_key_for_process(HAN_TLS),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -185,10 +197,8 @@ class Client:
         self.ssl = context.wrap_bio(self.incoming, self.outgoing)
 
     def step(self) -> bytes:
-        try:
+        with contextlib.suppress(ssl.SSLWantReadError):
             self.ssl.do_handshake()
-        except ssl.SSLWantReadError:
-            pass
         return self.outgoing.read()
 
 
@@ -204,7 +214,7 @@ def connect(context, now=NOW) -> tuple[tls.TlsServer, Client]:
 
 
 def test_the_tls_key_stays_in_the_security_module(identity):
-    """libssl signs through the module; the process never holds the private key (HSM-01)."""
+    """Libssl signs through the module; the process never holds the private key (HSM-01)."""
     made = server_context("han-conexa", identity)
     assert made.key_in_module
     connect(made.context)
@@ -284,8 +294,9 @@ def _fuzz_context() -> ssl.SSLContext:
 
     module = SecurityModule(Path(tempfile.mkdtemp()))
     key = module.generate(HAN_TLS, Curve.P384)
-    leaf = han_certificate("ETHE0300004261", key, lambda m: module.sign(HAN_TLS, m),
-                           datetime(2026, 1, 1, tzinfo=UTC))  # fmt: skip
+    leaf = han_certificate(
+        "ETHE0300004261", key, lambda m: module.sign(HAN_TLS, m), datetime(2026, 1, 1, tzinfo=UTC)
+    )
     made = ServerIdentity(leaf, lambda d: module.sign_digest(HAN_TLS, d), lambda: b"")
     return server_context("han-conexa", made).context
 
