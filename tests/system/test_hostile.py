@@ -203,10 +203,9 @@ def test_no_credential_reaches_a_log_or_an_error(home, capfd):
 
     text = run_virtual(work)
     captured = capfd.readouterr()
-    secrets = [PASSWORD]
-    for line in (home / "config.toml").read_text().splitlines():
-        if line.startswith("ha1_"):
-            secrets.append(line.split('"')[1])
+    config = (home / "config.toml").read_text().splitlines()
+    secrets = [PASSWORD, *(line.split('"')[1] for line in config if line.startswith("ha1_"))]
+    assert len(secrets) == 3
     for secret in secrets:
         assert secret not in text + captured.out + captured.err
 
