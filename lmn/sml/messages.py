@@ -59,6 +59,7 @@ from lmn.sml.fields import (
 from smgw_emu.core.errors import RemoteProtocolError
 
 MAX_MESSAGES = 1024
+_MESSAGE = 0x76  # a list of six elements
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -171,20 +172,17 @@ def decode_messages(
 
 def _decode_message(reader: tlv.Reader, start: int) -> tuple[Message, int]:
     data = reader.data
-    kind, count, position = tlv.read_header(data, start)
-    if kind != 7 or count != 6:
-        raise RemoteProtocolError(f"a message is a list of 6 elements (octet {start})")
-    (transaction, group, abort), position = reader.elements(position, 3, 1)
+    position = start + 1
+    if data[start] != _MESSAGE:
+        kind, count, position = tlv.read_header(data, start)
+        if kind != 7 or count != 6:
+            raise RemoteProtocolError(f"a message is a list of 6 elements (octet {start})")
+    (transaction, group, abort, body), end = reader.elements(position, 4, 1)
     transaction = b"" if transaction is None else transaction
-    if not isinstance(transaction, bytes) or not isinstance(group, int):
+    if type(transaction) is not bytes or type(group) is not int or type(abort) is not int:
         raise RemoteProtocolError(f"bad message head at octet {start}")
-    if not isinstance(abort, int):
-        raise RemoteProtocolError(f"bad message head at octet {start}")
-    body_start = position
-    (body,), position = reader.elements(position, 1, 1)
-    end = _check_crc(data, start, position)
-    raw = data[body_start:position]
-    return Message(transaction, _decode_body(body, raw), group, abort), end
+    following = _check_crc(data, start, end)
+    return Message(transaction, _decode_body(body, reader, position, end), group, abort), following
 
 
 def _check_crc(data: bytes, start: int, position: int) -> int:
@@ -204,15 +202,16 @@ def _check_crc(data: bytes, start: int, position: int) -> int:
     return position + 1
 
 
-def _decode_body(body: Any, raw: bytes) -> Body:
-    if not isinstance(body, list) or len(body) != 2 or not isinstance(body[0], int):
+def _decode_body(body: Any, reader: tlv.Reader, head: int, end: int) -> Body:
+    if type(body) is not list or len(body) != 2 or type(body[0]) is not int:
         raise RemoteProtocolError("a message body is a list of tag and content")
     tag, content = body
     if tag == 0x0701:
         return _decode_list_response(content)
     layout = _BY_TAG.get(tag)
     if layout is None:
-        return UnknownBody(tag, raw)
+        _, begin = reader.elements(head, 3, 1)  # the body begins behind the three head elements
+        return UnknownBody(tag, reader.data[begin:end])
     return layout.body(*decode_fields(content, layout.fields))  # type: ignore[no-any-return]
 
 

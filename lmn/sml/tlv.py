@@ -100,6 +100,13 @@ class Reader:
                 position += 1
                 append(None)
                 continue
+            if ABSENT < octet < 0x10:  # short octet string
+                end = position + octet
+                if end > size:
+                    raise RemoteProtocolError(f"bad element at octet {position}")
+                append(data[position + 1 : end])
+                position = end
+                continue
             if octet & 0x80 or octet < 2:
                 kind, length, position = read_header(data, position)
             else:  # the common case: one TL octet
