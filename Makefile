@@ -48,7 +48,7 @@ soak: $(VENV)/.dev
 	PATH="$(abspath $(BIN)):$$PATH" sh tools/soak.sh
 
 lock:
-	uv lock --default-index https://pypi.org/simple
+	uv lock
 
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
