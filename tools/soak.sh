@@ -1,5 +1,5 @@
 #!/bin/sh
-# Heavy counts: 5 000 examples per property, 200 000 inputs per parser; the result goes to docs/soak.md.
+# Heavy counts: 5 000 examples per property, 50 000 inputs per parser; the result goes to docs/soak.md.
 set -eu
 started=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 output=$(mktemp)
@@ -10,7 +10,7 @@ tail -n 3 "$output"
 {
     echo "# Last soak run"
     echo
-    echo "\`make soak\`: Hypothesis profile soak (5 000 examples per property, 200 000 inputs per parser)."
+    echo "\`make soak\`: Hypothesis profile soak (5 000 examples per property, 50 000 inputs per parser)."
     echo
     echo "| | |"
     echo "|---|---|"

@@ -55,6 +55,7 @@ class Device:
             store, {consumer.login: consumer.logical_name for consumer in config.consumer}
         )
         self.metering = Metering(config, profile, store, self.logbooks, signer)
+        self._prune_at = DeviceTime(0)
 
     def now(self, world: WorldTime) -> DeviceTime:
         """Return the device's time."""
@@ -69,22 +70,26 @@ class Device:
             self._log_start(now)
             self._apply_profiles(now)
             self._note_time_validity(now, first=True)
-            self._prune_logs(now)
+            self._prune(now)
         self.metering.start(now)
 
     def power_off(self, world: WorldTime) -> None:
         """Note an orderly stop (a power cut has none)."""
         self.logbooks.write("stop", self.now(world))
 
-    def next_deadline(self) -> WorldTime | None:
+    def next_deadline(self) -> WorldTime:
         """Return the world time of the next thing to do."""
-        deadline = self.metering.next_deadline()
+        window = self.metering.next_deadline()
         # a window is over one step after its end: the end itself still belongs to it
-        return None if deadline is None else self.clock.world_at(deadline + 1)
+        due = self._prune_at if window is None else min(window + 1, self._prune_at)
+        return self.clock.world_at(due)
 
     def on_deadline(self, world: WorldTime) -> None:
         """Do what is due."""
-        self.metering.on_deadline(self.now(world))
+        now = self.now(world)
+        self.metering.on_deadline(now)
+        if now >= self._prune_at:
+            self._prune(now)
 
     def on_report(self, world: WorldTime, report: MeterReport) -> None:
         """Take a meter's report that arrived at ``world``."""
@@ -189,8 +194,12 @@ class Device:
             if first or not was_invalid:
                 self.logbooks.write("time-invalid", now, outcome="F")
 
-    def _prune_logs(self, now: DeviceTime) -> None:
-        self.logbooks.prune(now + -self.profile.retention.log_months * 31 * DAY)
+    def _prune(self, now: DeviceTime) -> None:
+        """Drop once a day what its retention no longer covers."""
+        self._prune_at = now + DAY
+        with self.store.transaction():
+            self.logbooks.prune(now + -self.profile.retention.log_months * 31 * DAY)
+            self.metering.prune(now)
 
 
 def _fingerprint(consumer: object) -> str:

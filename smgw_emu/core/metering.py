@@ -38,6 +38,7 @@ from smgw_emu.core.tariff.summing import sum_readings
 from smgw_emu.core.values import MeterReport, Reading
 from smgw_emu.profiles import Profile
 
+MAX_CURRENT = 1000  # registers remembered for display; a meter may send any number of names
 _METER_FAULTS = METER_FATAL | METER_MAGNETIC | METER_MECHANICAL
 
 
@@ -106,10 +107,7 @@ class Metering:
         if not registrars:
             self._note_unknown(report.meter, capture)
             return
-        for value in report.values:
-            self.current[report.meter, value.obis] = (
-                capture, value.value, value.scaler, value.unit,
-            )  # fmt: skip
+        self._remember(report, capture)
         self._watch_status(report, capture)
         for (meter, period), registrar in registrars:
             self._store_settled(meter, period, registrar.on_report(report, capture), capture)
@@ -131,6 +129,13 @@ class Metering:
         limit = now + -keep.values_months * 31 * DAY
         for database in ("origin", "derived"):
             self._store.drop_readings(database, limit)
+
+    def _remember(self, report: MeterReport, capture: DeviceTime) -> None:
+        """Keep the current readings for display."""
+        for value in report.values:
+            key = (report.meter, value.obis)
+            if key in self.current or len(self.current) < MAX_CURRENT:
+                self.current[key] = (capture, value.value, value.scaler, value.unit)
 
     # -- logging of what a report shows ----------------------------------------------------
 
@@ -169,7 +174,7 @@ class Metering:
                 self._watch_missing(meter, settled, now)
                 for point in self._config.usage_point:
                     if point.period_s == period and meter in _keys(point.meters):
-                        self._derive(point, settled.target, now)
+                        self._derive(point, settled.target)
 
     def _store_origin(
         self, meter: str, period: int, registered: Registered, now: DeviceTime
@@ -237,7 +242,7 @@ class Metering:
 
     # -- derived lists ---------------------------------------------------------------------
 
-    def _derive(self, point: UsagePoint, target: DeviceTime, now: DeviceTime) -> None:
+    def _derive(self, point: UsagePoint, target: DeviceTime) -> None:
         finish = point.finish
         if target < point.begin or (finish is not None and target > finish):
             return
@@ -252,8 +257,6 @@ class Metering:
                 self._store.add_reading(
                     database, point.name, point.period_s, self._signed(line, point.name)
                 )
-        if "daily" in due:
-            self.prune(now)
 
     def _lines(self, point: UsagePoint, database: str, target: DeviceTime) -> list[Reading]:
         """Form the lines of a derived list at ``target``; empty until every meter has settled."""

@@ -1,0 +1,24 @@
+"""Documentation that is generated stays true, and what it names exists."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_diagrams_match_the_tables():
+    """docs/state-machines.md is what tools/diagrams.py writes."""
+    spec = importlib.util.spec_from_file_location("diagrams", ROOT / "tools" / "diagrams.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text() == module.render()
+
+
+def test_links_of_the_readme_and_docs_exist():
+    """No dead link between our pages."""
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
