@@ -89,6 +89,7 @@ class ControlServer:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(self._address)
+            listener.listen(128)
         except OSError as error:
             listener.close()
             where = f"{self._address[0]}:{self._address[1]}"
@@ -132,6 +133,8 @@ class ControlServer:
         async def endpoint(request: Request) -> Response:
             status = 200
             try:
+                if request.method != "GET" and "origin" in request.headers:
+                    raise SmgwError("web pages must not give orders")
                 answer = await handler(request)
             except (SmgwError, msgspec.MsgspecError, ValueError) as error:
                 status, answer = 400, {"error": str(error)}

@@ -35,7 +35,6 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Boot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Times after power-up, in seconds."""
 
-    dark_s: int
     ready_after_s: int
 
 

@@ -160,7 +160,8 @@ class HttpServer:
         headers = [*response.headers, ("content-length", str(len(response.body)))]
         if response.close:
             headers.append(("connection", "close"))
-        head = h11.Response(status_code=response.status, headers=headers, reason=_reason(response))
+        spelled = [(_SPELLING.get(name, name.title()), value) for name, value in headers]
+        head = h11.Response(status_code=response.status, headers=spelled, reason=_reason(response))
         out = connection.send(head) or b""
         if response.body and not head_only:
             out += connection.send(h11.Data(data=response.body)) or b""
@@ -173,6 +174,8 @@ class HttpServer:
         return out, False
 
 
+# Header names leave in the spelling of the RFCs: simple clients compare them literally.
+_SPELLING = {"www-authenticate": "WWW-Authenticate"}
 _REASONS = {
     200: "OK",
     307: "Temporary Redirect",

@@ -126,7 +126,7 @@ def test_logging_out_really_ends_the_session(browser, live):
     with urllib.request.urlopen(f"{access.control.url}/logs/consumer?reader=consumer1") as answer:
         events = [entry["event"] for entry in json.load(answer)["entries"]]
     after = events[len(events) - 1 - events[::-1].index("EMU.30.3") :]
-    assert after == ["EMU.30.3", "EMU.30.2", "EMU.30.0"]  # logout, refused, logged in again
+    assert after[:2] == ["EMU.30.3", "EMU.30.2"]  # logged out, then the old credentials refused
     context.close()
 
 

@@ -91,7 +91,7 @@ def test_curl_sees_a_relative_location(live, slash):
     _, access = live
     done = curl(access, "-D", "-", "-o", "/dev/null", f"{base(access)}/smgw/m2m{slash}")
     assert "HTTP/1.1 307 Temporary Redirect" in done.stdout
-    assert "location: /smgw/m2m/consumer1.sm/json" in done.stdout.lower()
+    assert "Location: /smgw/m2m/consumer1.sm/json" in done.stdout
 
 
 def test_curl_with_a_wrong_password_gets_401(live):

@@ -454,6 +454,10 @@ def test_the_control_endpoint(home):
         assert (await client.get("/logs/system")).status_code == 400
         on = (await client.post("/power", json={"action": "on"})).json()
         assert on["phase"] == "starting" and on["han"]
+        page = await client.post(
+            "/clock", json={"speed": 9}, headers={"origin": "https://x.example"}
+        )
+        assert page.status_code == 400
         wrong_host = await client.get("/health", headers={"host": "evil.example"})
         assert wrong_host.status_code == 400
         assert (await client.post("/clock", content=b"x" * 100_000)).status_code == 400

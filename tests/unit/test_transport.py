@@ -147,6 +147,7 @@ def test_responses_are_read_by_h11s_own_client():
     out, goes_on = server.respond(Response(307, b"", [("location", "/x")]))
     client.receive_data(out)
     response = client.next_event()
+    assert b"\r\nLocation: /x\r\nContent-Length: 0\r\n" in out
     assert goes_on and response.status_code == 307
     assert (b"location", b"/x") in list(response.headers)
     assert isinstance(client.next_event(), h11.EndOfMessage)
