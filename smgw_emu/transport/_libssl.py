@@ -71,20 +71,29 @@ def _library() -> ctypes.CDLL:
         ("EC_KEY_METHOD_set_sign", None, pointer, _SIGN_CALLBACK, pointer, pointer),
         ("EC_KEY_set_method", number, pointer, pointer),
     ):
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
+        function = getattr(library, name, None)
+        if function is not None:  # a later libssl may lack the calls of the key bridge
+            function.restype, function.argtypes = result, arguments
     return library
 
 
 try:
     _LIB: ctypes.CDLL | None = _library()
-except (OSError, AttributeError):
+except OSError:
     _LIB = None
 
 
-def _lib() -> ctypes.CDLL:
-    if _LIB is None:
-        raise LibsslError("this Python's libssl cannot be reached, TLS presets need it")
+def _lib(*names: str) -> ctypes.CDLL:
+    """Return the library if it has the named functions.
+
+    Raises:
+        LibsslError: it cannot be reached, or lacks one.
+    """
+    missing = [name for name in names if not hasattr(_LIB, name)]
+    if _LIB is None or missing:
+        raise LibsslError(
+            f"this Python's libssl cannot be used: {', '.join(missing) or 'no library'}"
+        )
     return _LIB
 
 
@@ -94,7 +103,8 @@ def _pointer(context: ssl.SSLContext) -> int:
 
 
 def _control(context: ssl.SSLContext, command: int, text: str) -> None:
-    if _lib().SSL_CTX_ctrl(_pointer(context), command, 0, text.encode("ascii")) != 1:
+    lib = _lib("SSL_CTX_ctrl")
+    if lib.SSL_CTX_ctrl(_pointer(context), command, 0, text.encode("ascii")) != 1:
         raise LibsslError(f"libssl refused the list {text!r}")
 
 
@@ -127,7 +137,7 @@ def accept_any_client_certificate(context: ssl.SSLContext) -> None:
 
     callback = _VERIFY_CALLBACK(verify)
     _KEEP.setdefault(context, []).append(callback)
-    _lib().SSL_CTX_set_verify(_pointer(context), _VERIFY_PEER, callback)
+    _lib("SSL_CTX_set_verify").SSL_CTX_set_verify(_pointer(context), _VERIFY_PEER, callback)
 
 
 def use_external_key(
@@ -144,7 +154,7 @@ def use_external_key(
     Raises:
         LibsslError: any step failed; use the fallback then.
     """
-    lib, pointer = _lib(), _pointer(context)
+    lib, pointer = _lib("EC_KEY_METHOD_set_sign", "EC_KEY_set_method"), _pointer(context)
     if lib.SSL_CTX_use_certificate_chain_file(pointer, chain_file.encode()) != 1:
         raise LibsslError("libssl refused the certificate")
     buffer = ctypes.c_char_p(leaf)
