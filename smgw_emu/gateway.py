@@ -177,7 +177,41 @@ class Gateway:
         self_test.power_on(now)
         for line in lines:
             line.port.start()
+        self._follow_time()
         self._arm()
+
+    def adjust_device_clock(
+        self, offset_ms: int | None, drift_ppb: int | None, *, valid: bool | None
+    ) -> None:
+        """Detune the device's own clock, as the lab wants it.
+
+        Raises:
+            SmgwError: the device is not running, or the drift is out of range.
+        """
+        if offset_ms is None and drift_ppb is None and valid is None:
+            return
+        if self.running is None:
+            raise SmgwError("the device is not running")
+        device, now = self.running.device, self.clock.now()
+        if drift_ppb is not None:
+            device.clock.set_drift(now, drift_ppb)
+        if offset_ms is not None or valid is not None:
+            shown = device.now(now)
+            if offset_ms is not None:
+                shown = DeviceTime(now.ns + offset_ms * MILLISECOND)
+            trusted = device.clock.valid if valid is None else valid
+            self._guard(lambda: device.set_clock(now, shown, valid=trusted))
+            self._follow_time()
+        self._rearm()
+
+    def _follow_time(self) -> None:
+        """Invalid time is Secure State Measurement, valid time its end (SEC-20, SEC-23)."""
+        if self.running is None:
+            return
+        valid = self.running.device.clock.valid
+        wanted = SecureState.NORMAL if valid else SecureState.MEASUREMENT
+        if self.lamps.secure in {SecureState.NORMAL, SecureState.MEASUREMENT}:
+            self._set_lamps(secure=wanted, secure_since=self.clock.now())
 
     # -- parts -----------------------------------------------------------------------------
 
@@ -291,6 +325,12 @@ class Gateway:
             timer.cancel()
         if due is not None:
             self._timer = self.clock.call_at(due, self._on_deadline)
+
+    def _rearm(self) -> None:
+        """Look for the next deadline anew: the device clock has moved."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._arm()
 
     def _ready_at(self) -> WorldTime:
         return self.lamps.since + self.profile.boot.ready_after_s * SECOND

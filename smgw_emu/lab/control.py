@@ -6,7 +6,8 @@ HTTP on loopback only. Resources below ``/v1``:
 * ``GET state`` - phase, secure state and cause, clock, meters, self-test, store, keys
 * ``GET leds`` - lamps now and the recorded edges
 * ``GET logs/{system|calibration|consumer}?reader=LOGIN&count=N`` - newest entries
-* ``GET clock``, ``POST clock`` - ``{"speed": 60}``, ``{"pause": true}``, ``{"advance_s": 900}``
+* ``GET clock``, ``POST clock`` - ``{"speed": 60}``, ``{"pause": true}``, ``{"advance_s": 900}``,
+  ``{"device_offset_ms": 5000, "device_valid": false}``
 * ``POST power`` - ``{"action": "off" | "on" | "cycle" | "cut"}``
 """
 
@@ -43,8 +44,15 @@ _LOGS = ("system", "calibration", "consumer")
 
 
 class ClockOrder(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of ``POST clock``; the members are carried out in this order."""
+    """Body of ``POST clock``; the members are carried out in this order.
 
+    ``device_offset_ms`` sets the gateway's own clock to world time plus this, ``device_valid`` says
+    whether it may trust it, ``device_drift_ppb`` how fast it runs away.
+    """
+
+    device_offset_ms: int | None = None
+    device_drift_ppb: int | None = None
+    device_valid: bool | None = None
     speed: float | None = None
     pause: bool | None = None
     advance_s: float | None = None
@@ -187,6 +195,9 @@ class ControlServer:
 
     async def _clock_set(self, request: Request) -> dict[str, Any]:
         order = msgspec.json.decode(await _body(request), type=ClockOrder)
+        self._gateway.adjust_device_clock(
+            order.device_offset_ms, order.device_drift_ppb, valid=order.device_valid
+        )
         clock = self._virtual_clock()
         if order.speed is not None:
             clock.set_factor(order.speed)

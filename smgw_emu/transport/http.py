@@ -165,8 +165,7 @@ class HttpServer:
         out = connection.send(head) or b""
         if response.body and not head_only:
             out += connection.send(h11.Data(data=response.body)) or b""
-        if not head_only:
-            out += connection.send(h11.EndOfMessage()) or b""
+        out += connection.send(h11.EndOfMessage()) or b""
         states = connection.states
         if states[h11.SERVER] is h11.DONE and states[h11.CLIENT] is h11.DONE:
             connection.start_next_cycle()

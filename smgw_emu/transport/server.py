@@ -218,10 +218,9 @@ class _Connection(asyncio.Protocol):
         self.trusted = self.trusted or response.status in {200, 307}
         if not goes_on:
             self._tls.close()
-            self._flush()
+        self._flush()  # at once: a full transport pauses the next pipelined request
+        if not goes_on:
             self._close()
-        elif len(out) > 65_536:
-            self._flush()
         return goes_on
 
     def _call_handler(self, request: Request, now: WorldTime) -> Response | None:

@@ -466,6 +466,51 @@ def test_the_control_endpoint(home):
     assert run_virtual(work)
 
 
+@pytest.mark.req("SEC-20")
+@pytest.mark.req("SEC-22")
+@pytest.mark.req("SEC-23")
+def test_the_lab_can_make_the_device_time_invalid_and_valid_again(home):
+    """Secure State Measurement: values marked, no lamp, logged; left as soon as time is valid."""
+
+    async def work(clock):
+        async with Lab(home, clock) as lab:
+            control = ControlServer(lab.gateway, "127.0.0.1", 0)
+            url = await control.start()
+            await clock.advance(HOUR)
+            states = []
+            async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+                for order in (
+                    {"device_valid": False, "device_drift_ppb": 50_000, "advance_s": 1800},
+                    {
+                        "device_valid": True,
+                        "device_offset_ms": 250,
+                        "device_drift_ppb": 0,
+                        "advance_s": 1800,
+                    },
+                ):
+                    assert (await client.post("/clock", json=order)).status_code == 200
+                    states.append((await client.get("/state")).json())
+                wrong = await client.post("/clock", json={"device_drift_ppb": 10**12})
+                assert wrong.status_code == 400
+            await control.stop()
+            async with lab.client() as client:
+                answer = await client.call(
+                    "readings",
+                    usage_point_id="01005e318027.taf7-1.sm",
+                    database="origin",
+                    fromtime=START,
+                    totime=clock.now().iso(),
+                )
+            rows = answer["readings"]["channels"][0]["readings"]
+            return states, [row["smgw-status"] for row in rows]
+
+    (invalid, valid), words = run_virtual(work)
+    assert (invalid["secure_state"], invalid["device_time_valid"]) == ("measurement", False)
+    assert invalid["leds"] == {"pwr": True, "tls": False, "lmc": False, "wmt": False}
+    assert (valid["secure_state"], valid["deviation_ms"]) == ("normal", 250)
+    assert words == ["a0000000"] * 4 + ["a0400000"] * 2 + ["a0000000"] * 2
+
+
 def test_the_control_endpoint_refuses_other_addresses(home):
     """Loopback only, whatever the configuration says."""
     from smgw_emu.core.errors import ConfigError

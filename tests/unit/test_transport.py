@@ -153,6 +153,17 @@ def test_responses_are_read_by_h11s_own_client():
     assert isinstance(client.next_event(), h11.EndOfMessage)
 
 
+def test_head_gets_headers_only_and_the_connection_goes_on():
+    """The length of the page, none of its octets; the next request is answered."""
+    server = HttpServer(PROFILE.http)
+    server.receive(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" + GOOD)
+    server.next_event()
+    out, goes_on = server.respond(Response(200, b"page"), head_only=True)
+    assert goes_on and b"Content-Length: 4" in out and out.endswith(b"\r\n\r\n")
+    event, _ = server.next_event()
+    assert event.body == b'{"method":"smgw-info"}'
+
+
 @fuzz(GOOD)
 def test_arbitrary_bytes_give_requests_or_400(data):
     """10 000 streams: a request, a refusal, or waiting; never an exception."""
