@@ -29,6 +29,7 @@ from smgw_emu.core.config import GatewayConfig, UsagePoint, load_config
 from smgw_emu.core.device import Device
 from smgw_emu.core.device_clock import DeviceClock
 from smgw_emu.core.errors import ConfigError, SmgwError, StoreDamagedError, StoreError
+from smgw_emu.core.events import Event, load_catalogue
 from smgw_emu.core.instants import MILLISECOND, SECOND, DeviceTime, WorldTime
 from smgw_emu.core.leds import BootPhase, LedState, SecureState, leds, next_edge
 from smgw_emu.core.store import Store
@@ -87,7 +88,7 @@ class Gateway:
         self.clock = clock
         self.config: GatewayConfig = load_config(directory / "config.toml")
         try:
-            self.profile: Profile = load(self.config.gateway.profile)
+            self.profile: Profile = load(self.config.gateway.profile, directory)
         except ProfileError as error:
             raise ConfigError(str(error)) from error
         self.sink: LedSink = sink if sink is not None else RecordingLeds()
@@ -155,7 +156,8 @@ class Gateway:
             valid=config.clock.valid,
         )
         signer = SlotSigner(self.hsm, WAN_SIG_SEAL)
-        device = Device(config, self.profile, store, signer, clock, software_hash())
+        catalogue = self._catalogue()
+        device = Device(config, self.profile, store, signer, clock, software_hash(), catalogue)
         device.power_on(now)
         self_test = SelfTest(
             self.profile.self_test,
@@ -214,6 +216,16 @@ class Gateway:
             self._set_lamps(secure=wanted, secure_since=self.clock.now())
 
     # -- parts -----------------------------------------------------------------------------
+
+    def _catalogue(self) -> dict[str, Event]:
+        """The event catalogue: the built-in one, or the gateway's own file (GW-61)."""
+        name = self.config.gateway.event_catalogue
+        if not name:
+            return load_catalogue()
+        try:
+            return load_catalogue((self.directory / name).read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the event catalogue {name}: {error}") from error
 
     def _certificate(self, name: str) -> bytes:
         path = self.directory / "certs" / name

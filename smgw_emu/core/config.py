@@ -28,11 +28,15 @@ _HEX_64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Identity: DIN 43863-5 id of medium E, firmware profile, calibration authority."""
+    """Identity: DIN 43863-5 id of medium E, firmware profile, calibration authority.
+
+    ``profile`` and ``event_catalogue`` may name files in the gateway's directory.
+    """
 
     id: str
     profile: str = DEFAULT_PROFILE
     authority: str = "TEST"
+    event_catalogue: str = ""
 
 
 class Clock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 import msgspec
 
 from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.device_clock import DeviceClock
+from smgw_emu.core.events import Event
 from smgw_emu.core.instants import DAY, SECOND, DeviceTime, WorldTime
 from smgw_emu.core.logbook import Logbooks
 from smgw_emu.core.metering import Metering
@@ -34,6 +36,7 @@ class Device:
         signer: signature key in the security module.
         clock: the device clock.
         firmware_hash: SHA-256 over the software, 64 hex digits.
+        catalogue: events by name; default: the built-in catalogue.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Device:
         signer: ReadingSigner,
         clock: DeviceClock,
         firmware_hash: str,
+        catalogue: Mapping[str, Event] | None = None,
     ) -> None:
         self.config = config
         self.profile = profile
@@ -51,9 +55,8 @@ class Device:
         self.clock = clock
         self.firmware_hash = firmware_hash
         self.id = config.device_id
-        self.logbooks = Logbooks(
-            store, {consumer.login: consumer.logical_name for consumer in config.consumer}
-        )
+        users = {consumer.login: consumer.logical_name for consumer in config.consumer}
+        self.logbooks = Logbooks(store, users, catalogue)
         self.metering = Metering(config, profile, store, self.logbooks, signer)
         self._prune_at = DeviceTime(0)
 

@@ -49,11 +49,20 @@ def load_catalogue(text: str | None = None) -> dict[str, Event]:
     """Return the catalogue by event name; ``text`` replaces the built-in file.
 
     Raises:
-        ConfigError: the file has another shape.
+        ConfigError: the file has another shape, or lacks an event the device writes.
     """
+    file = resources.files("smgw_emu.profiles").joinpath("events.toml")
+    built_in = _parse(file.read_text("utf-8"))
     if text is None:
-        file = resources.files("smgw_emu.profiles").joinpath("events.toml")
-        text = file.read_text("utf-8")
+        return built_in
+    own = _parse(text)
+    missing = sorted(built_in.keys() - own.keys())
+    if missing:
+        raise ConfigError(f"event catalogue: no event named {', '.join(missing)}")
+    return own
+
+
+def _parse(text: str) -> dict[str, Event]:
     catalogue: dict[str, Event] = {}
     try:
         vendors = msgspec.convert(tomllib.loads(text), dict[str, dict[str, dict[str, Event]]])

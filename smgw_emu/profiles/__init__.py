@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tomllib
 from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -143,19 +144,31 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sml: Sml
 
 
-def _read(name: str) -> dict[str, Any]:
+def _read(name: str, folder: Path | None) -> dict[str, Any]:
+    if folder is not None and name.endswith(".toml"):
+        try:
+            text = (folder / name).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProfileError(f"cannot read profile {folder / name}: {error}") from error
+    else:
+        text = _built_in(name)
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"profile {name!r}: {error}") from error
+    parent = table.pop("extends", None)
+    return table if parent is None else _merge(_read(str(parent), None), table)
+
+
+def _built_in(name: str) -> str:
     parts = name.split("/")
     if not all(part and part.strip(".") and "\\" not in part for part in parts):
         raise ProfileError(f"not a profile name: {name!r}")
     file = resources.files(__name__).joinpath(*parts[:-1], parts[-1] + ".toml")
     try:
-        table = tomllib.loads(file.read_text("utf-8"))
+        return file.read_text("utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ProfileError(f"no profile {name!r}; there are: {', '.join(available())}") from error
-    parent = table.pop("extends", None)
-    if parent is None:
-        return table
-    return _merge(_read(parent), table)
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -179,13 +192,17 @@ def available() -> list[str]:
     )
 
 
-def load(name: str = DEFAULT_PROFILE) -> Profile:
-    """Load a profile by name.
+def load(name: str = DEFAULT_PROFILE, folder: Path | None = None) -> Profile:
+    """Load a profile by name, or from a file of one's own.
+
+    Args:
+        name: a built-in name, or a file name ending in ``.toml`` in ``folder``.
+        folder: the gateway's directory.
 
     Raises:
         ProfileError: no such profile, or a key is missing, unknown or of the wrong type.
     """
-    table = _read(name) | {"name": name}
+    table = _read(name, folder) | {"name": name}
     try:
         return msgspec.convert(table, Profile)
     except msgspec.ValidationError as error:

@@ -327,6 +327,45 @@ def test_without_a_consumer_nothing_listens(home):
     assert run_virtual(work) == (None, True)
 
 
+def test_a_profile_and_a_catalogue_of_ones_own(home):
+    """Quirks and log texts from files beside config.toml; a wrong file is named in one line."""
+    from importlib import resources
+
+    from smgw_emu.core.errors import ConfigError
+
+    events = resources.files("smgw_emu.profiles").joinpath("events.toml").read_text("utf-8")
+    (home / "log.toml").write_text(events.replace("EMU.1.0", "LAB.77.3"))
+    (home / "quirks.toml").write_text(
+        'extends = "conexa-3.0/v3.87"\n[device]\nfirmware_version = "v9.99"\n'
+    )
+    config = (home / "config.toml").read_text()
+    config = config.replace('profile = "conexa-3.0/v3.87"', 'profile = "quirks.toml"')
+    (home / "config.toml").write_text(
+        config.replace("[clock]", 'event_catalogue = "log.toml"\n\n[clock]', 1)
+    )
+
+    async def work(clock):
+        async with Lab(home, clock) as lab:
+            async with lab.client() as client:
+                info = await client.call("smgw-info")
+                log = await client.call("log", count=1)
+            return info["smgw-info"]["firmware-info"]["version"], log["log"]["entries"][0]
+
+    version, entry = run_virtual(work)
+    assert version == "v9.99"
+    assert (entry["vendor-id"], entry["event-id"], entry["event-sub-id"]) == ("LAB", "77", "3")
+
+    async def broken(clock):
+        (home / "log.toml").write_text("")
+        with pytest.raises(ConfigError, match="no event named"):
+            await Gateway(home, clock).power_on()
+        (home / "quirks.toml").write_text("[device]\nnonsense = 1")
+        with pytest.raises(ConfigError, match="quirks.toml"):
+            Gateway(home, clock)
+
+    run_virtual(broken)
+
+
 def test_a_port_in_use_is_a_clear_error(home):
     """One line that names the address."""
 
