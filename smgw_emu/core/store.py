@@ -91,6 +91,10 @@ class Store:
         """Close the file; a second call does nothing."""
         self._db.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_db"):  # a store that could not be opened has none
+            self._db.close()
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Group writes: all of them are durable when the outermost block ends, or none."""

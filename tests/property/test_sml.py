@@ -85,12 +85,15 @@ def test_a_good_frame_after_garbage_is_found(garbage, payload):
 
 
 @given(payloads.filter(lambda p: b"\x1b" not in p), st.integers(1, 200))
+@example(b"U\r", 1)  # its checksum ends with 1B
 def test_a_lost_tail_does_not_swallow_the_next_frame(payload, lost):
     """A frame cut short is damage; the one behind it arrives."""
     frame = encode_frame(payload)
     short = frame[: max(len(START), len(frame) - lost)]
     events = receive([short + frame])
     assert events[-1] == SmlFile(payload, CrcKind.X25)
+    if set(frame[len(short) :]) == {0x1B}:
+        return  # the next frame's first octets are just what was lost: nobody can tell
     assert len(events) == 2 or short == frame
 
 
