@@ -7,7 +7,6 @@ leaves either the old key or the new one.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 from enum import StrEnum
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
 )
 
+from hsm_sim.files import write_private
 from smgw_emu.core.errors import SmgwError
 
 _SLOT = re.compile(r"[A-Z][A-Z0-9_]{0,40}", re.ASCII)
@@ -87,7 +87,7 @@ class SecurityModule:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        _write_durably(path, data)
+        write_private(path, data)
         self._keys[slot] = key
         return key.public_key()
 
@@ -182,19 +182,3 @@ class SlotSigner:
     def sign(self, message: bytes) -> bytes:
         """Return r||s over ``message``."""
         return self._module.sign_plain(self._slot, message)
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    """Write a new file completely or not at all, for the owner's eyes only."""
-    temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

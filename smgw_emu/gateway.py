@@ -136,12 +136,18 @@ class Gateway:
             if running.han is not None:
                 await running.han.stop()
             if orderly:
-                running.device.power_off(self.clock.now())
+                self._say_stop(running.device)
         self.han_address = None
         if self._store is not None:
             self._store.close()
             self._store = None
         self._set_lamps(since=self.clock.now(), phase=BootPhase.OFF)
+
+    def _say_stop(self, device: Device) -> None:
+        try:
+            device.power_off(self.clock.now())
+        except StoreError as error:  # a full or broken flash must not keep the device on
+            _log.warning("the stop could not be logged", cause=str(error))
 
     def connect(self, meter: str, end: socket.socket) -> None:
         """Plug a virtual meter of this process into the port of ``meter`` (before power-on)."""

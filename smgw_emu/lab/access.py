@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
 
+from hsm_sim.files import write_private
 from smgw_emu.core.errors import ConfigError
 
 
@@ -50,17 +50,6 @@ def read_access(directory: Path) -> Access:
         ) from error
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file for the owner only, completely or not at all."""
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def write_access(directory: Path, access: Access) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from han.digest import ha1
 from hsm_sim import Curve, SecurityModule
 from hsm_sim.certificates import han_certificate
+from hsm_sim.files import write_private
 from hsm_sim.module import HAN_TLS, WAN_SIG_SEAL
 from lmn.sml import SmlFile, SmlReceiver, decode_messages
 from lmn.sml.report import reports
@@ -32,7 +33,6 @@ from smgw_emu.lab.access import (
     ControlAccess,
     HanAccess,
     write_access,
-    write_private,
 )
 from smgw_emu.profiles import DEFAULT_PROFILE
 
