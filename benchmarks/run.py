@@ -257,7 +257,7 @@ def bare_handshake() -> float:
 
         module = SecurityModule(Path(folder))
         key = module.generate("K", Curve.P384)
-        leaf = han_certificate("ETHE0300000000", key, lambda m: module.sign("K", m),
+        leaf = han_certificate("ETHE0300000000", key, lambda d: module.sign_digest("K", d),
                                datetime.now(UTC))  # fmt: skip
         made = ServerIdentity(leaf, lambda d: module.sign_digest("K", d), lambda: b"")
         context = server_context("han-conexa", made).context

@@ -30,20 +30,23 @@ def subject_key_identifier(public_key: ec.EllipticCurvePublicKey) -> bytes:
 def han_certificate(
     gateway_id: str,
     public_key: ec.EllipticCurvePublicKey,
-    sign: Callable[[bytes], bytes],
+    sign_digest: Callable[[bytes], bytes],
     not_before: datetime,
+    hash_name: str = "sha256",
 ) -> bytes:
     """Return the self-signed HAN certificate of a gateway in DER.
 
     Form of field devices (``han-m2m.md`` 2.3, HSM-N01): serial 1, issuer = subject = CN
     ``<ID>.SMGW``, C ``DE``, OU ``THE``, O ``SMGW``, in this order, C as PrintableString, the rest
-    UTF8String; ecdsa-with-SHA256 with an explicit NULL parameter.
+    UTF8String; ecdsa-with-SHA256 with an explicit NULL parameter. Another dump shows SHA-512
+    (HSM-N01), so the hash is an argument.
 
     Args:
         gateway_id: upper-case device id.
         public_key: the HAN TLS key.
-        sign: message -> DER ECDSA signature with SHA-256.
+        sign_digest: digest -> DER ECDSA signature.
         not_before: start of validity.
+        hash_name: ``sha256``, ``sha384`` or ``sha512``.
     """
     name = x509.Name(
         name="",
@@ -57,7 +60,7 @@ def han_certificate(
         ),
     )
     algorithm = algos.SignedDigestAlgorithm(
-        {"algorithm": "sha256_ecdsa", "parameters": core.Null()}
+        {"algorithm": f"{hash_name}_ecdsa", "parameters": core.Null()}
     )
     spki = public_key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -83,7 +86,7 @@ def han_certificate(
         {
             "tbs_certificate": tbs,
             "signature_algorithm": algorithm,
-            "signature_value": sign(tbs.dump()),
+            "signature_value": sign_digest(hashlib.new(hash_name, tbs.dump()).digest()),
         }
     )
     return bytes(certificate.dump())

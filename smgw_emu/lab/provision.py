@@ -34,7 +34,7 @@ from smgw_emu.lab.access import (
     HanAccess,
     write_access,
 )
-from smgw_emu.profiles import DEFAULT_PROFILE
+from smgw_emu.profiles import DEFAULT_PROFILE, load
 
 DEFAULT_METER = "1EMU0000000001"
 _QUARTER_S = 900
@@ -95,7 +95,8 @@ def _fill(directory: Path, plan: Plan) -> Access:
     p12_password = secrets.token_urlsafe(12)
     start = plan.now.datetime()
     module = SecurityModule(directory / "hsm")
-    _issue_certificates(directory / "certs", device, module, start)
+    hash_name = load(plan.profile).tls.certificate_hash
+    _issue_certificates(directory / "certs", device, module, start, hash_name)
     key = issue_consumer_key(plan.consumer, p12_password, start)
     p12 = directory / f"{plan.consumer}.p12"
     write_private(p12, key.pkcs12)
@@ -132,12 +133,16 @@ def _fingerprint(certificate: bytes) -> str:
 
 
 def _issue_certificates(
-    folder: Path, device: DeviceId, module: SecurityModule, start: datetime
+    folder: Path, device: DeviceId, module: SecurityModule, start: datetime, hash_name: str
 ) -> None:
     folder.mkdir(mode=0o755)
     han_key = module.generate(HAN_TLS, Curve.P384)
     han = han_certificate(
-        str(device), han_key, lambda message: module.sign(HAN_TLS, message), start
+        str(device),
+        han_key,
+        lambda digest: module.sign_digest(HAN_TLS, digest),
+        start,
+        hash_name,
     )
     pki = TestPki(start)
     sig_key = module.generate(WAN_SIG_SEAL, Curve.BRAINPOOL_P256)

@@ -59,6 +59,7 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_session_s: int
     close_s: int
     handshake_s: int
+    certificate_hash: Literal["sha256", "sha384", "sha512"]
     alerts: tuple[int, ...]
 
 

@@ -183,7 +183,10 @@ def identity(tmp_path_factory):
     from datetime import UTC, datetime
 
     leaf = han_certificate(
-        "ETHE0300004261", key, lambda m: module.sign(HAN_TLS, m), datetime(2026, 1, 1, tzinfo=UTC)
+        "ETHE0300004261",
+        key,
+        lambda d: module.sign_digest(HAN_TLS, d),
+        datetime(2026, 1, 1, tzinfo=UTC),
     )
     return ServerIdentity(
         leaf,
@@ -307,7 +310,10 @@ def _fuzz_context() -> ssl.SSLContext:
     module = SecurityModule(Path(tempfile.mkdtemp()))
     key = module.generate(HAN_TLS, Curve.P384)
     leaf = han_certificate(
-        "ETHE0300004261", key, lambda m: module.sign(HAN_TLS, m), datetime(2026, 1, 1, tzinfo=UTC)
+        "ETHE0300004261",
+        key,
+        lambda d: module.sign_digest(HAN_TLS, d),
+        datetime(2026, 1, 1, tzinfo=UTC),
     )
     made = ServerIdentity(leaf, lambda d: module.sign_digest(HAN_TLS, d), lambda: b"")
     return server_context("han-conexa", made).context
@@ -324,6 +330,37 @@ def test_the_tr_2025_preset_takes_all_five_curves(identity):
         client = Client(f"{group}:P-384")
         server.receive(client.step(), NOW)
         assert server.output()[:1] == b"\x16"
+
+
+@pytest.mark.req("HSM-N01")
+@pytest.mark.parametrize("name", ["sha256", "sha512"])
+def test_the_han_certificate_in_both_reported_forms(tmp_path, name):
+    """SHA-256 or SHA-512 with explicit NULL; signature and names as another library reads them."""
+    from datetime import UTC, datetime
+
+    from asn1crypto import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    module = SecurityModule(tmp_path)
+    key = module.generate(HAN_TLS, Curve.P384)
+    der = han_certificate(
+        "ETHE0300004261",
+        key,
+        lambda d: module.sign_digest(HAN_TLS, d),
+        datetime(2026, 1, 1, tzinfo=UTC),
+        name,
+    )
+    parsed = x509.Certificate.load(der)
+    assert parsed["signature_algorithm"]["parameters"].dump() == b"\x05\x00"
+    assert list(parsed.subject.native) == [
+        "common_name",
+        "country_name",
+        "organizational_unit_name",
+        "organization_name",
+    ]
+    digest = hashes.SHA256() if name == "sha256" else hashes.SHA512()
+    key.verify(parsed["signature_value"].native, parsed["tbs_certificate"].dump(), ec.ECDSA(digest))
 
 
 def test_unknown_presets_and_profiles_are_named():
