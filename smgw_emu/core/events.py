@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from functools import lru_cache
 from importlib import resources
 from typing import Literal
 
@@ -51,15 +52,20 @@ def load_catalogue(text: str | None = None) -> dict[str, Event]:
     Raises:
         ConfigError: the file has another shape, or lacks an event the device writes.
     """
-    file = resources.files("smgw_emu.profiles").joinpath("events.toml")
-    built_in = _parse(file.read_text("utf-8"))
+    built_in = _built_in()
     if text is None:
-        return built_in
+        return dict(built_in)
     own = _parse(text)
     missing = sorted(built_in.keys() - own.keys())
     if missing:
         raise ConfigError(f"event catalogue: no event named {', '.join(missing)}")
     return own
+
+
+@lru_cache(maxsize=1)
+def _built_in() -> dict[str, Event]:
+    file = resources.files("smgw_emu.profiles").joinpath("events.toml")
+    return _parse(file.read_text("utf-8"))
 
 
 def _parse(text: str) -> dict[str, Event]:

@@ -60,7 +60,9 @@ class _Instant:
 
     def iso(self) -> str:
         """Return ``YYYY-MM-DDThh:mm:ssZ``, the form of every device interface (IF_GW_CON A-1.1)."""
-        return self.datetime().strftime("%Y-%m-%dT%H:%M:%SZ")
+        day = self.datetime()
+        date = f"{day.year:04d}-{day.month:02d}-{day.day:02d}"
+        return f"{date}T{day.hour:02d}:{day.minute:02d}:{day.second:02d}Z"
 
 
 class WorldTime(_Instant):

@@ -35,6 +35,7 @@ def test_world_and_device_time_never_mix():
         ("2019-01-07T15:22:45+01:00", "2019-01-07T14:22:45Z"),
         ("2019-01-07T15:22:45-1:00", "2019-01-07T16:22:45Z"),
         ("1960-02-29T00:00:00Z", "1960-02-29T00:00:00Z"),
+        ("0999-12-31T23:59:59Z", "0999-12-31T23:59:59Z"),
     ],
 )
 def test_date_times_of_the_interface_description_are_read(text, expected):
