@@ -333,8 +333,8 @@ class Gateway:
         if running is None:
             return
         deadlines = [running.device.next_deadline(), running.self_test.next_deadline()]
-        if self.lamps.phase is BootPhase.STARTING:
-            deadlines.append(self._ready_at())
+        if self.lamps.phase is BootPhase.STARTING and self.clock.now() < self._ready_at():
+            deadlines.append(self._ready_at())  # past it, the end of the self-test decides
         due = min((when for when in deadlines if when is not None), default=None)
         timer = self._timer
         if timer is not None and timer.callback is not None:

@@ -102,6 +102,23 @@ def test_the_lamps_of_a_start_are_recorded_to_the_millisecond(home):
     assert changes[-1][0] <= 60_000 and changes[-1][1] is True
 
 
+def test_pwr_waits_for_a_self_test_longer_than_the_start(home):
+    """A3: ready when the start self-test is done, even if it takes two minutes."""
+    (home / "slow.toml").write_text('extends = "conexa-3.0/v3.87"\n[self_test]\nduration_s = 120\n')
+    config = (home / "config.toml").read_text()
+    config = config.replace('profile = "conexa-3.0/v3.87"', 'profile = "slow.toml"')
+    (home / "config.toml").write_text(config)
+
+    async def work(clock):
+        async with Lab(home, clock) as lab:
+            await clock.advance(119 * SECOND)
+            before = lab.gateway.lamps.phase
+            await clock.advance(2 * SECOND)
+            return before, lab.gateway.lamps.phase
+
+    assert run_virtual(work) == (BootPhase.STARTING, BootPhase.READY)
+
+
 @pytest.mark.req("GW-64")
 def test_self_tests_at_start_and_after_24_hours(home):
     """H01, H22: the log has both."""
