@@ -11,11 +11,14 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 DEFAULT_PROFILE = "conexa-3.0/v3.87"
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class ProfileError(Exception):
@@ -36,29 +39,29 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Boot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Times after power-up, in seconds."""
 
-    ready_after_s: int
+    ready_after_s: Natural
 
 
 class Leds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Pulse widths in milliseconds; off time equals on time (A1, A2)."""
 
-    pwr_boot_ms: int
-    secure_state_ms: int
-    tls_ms: int
-    wakeup_ms: int
-    wakeup_total_ms: int
-    telegram_ms: int
-    mobile_total_ms: int
+    pwr_boot_ms: Positive
+    secure_state_ms: Positive
+    tls_ms: Positive
+    wakeup_ms: Positive
+    wakeup_total_ms: Positive
+    telegram_ms: Positive
+    mobile_total_ms: Positive
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """HAN server TLS: preset name and limits in seconds."""
 
     preset: str
-    idle_s: int
-    max_session_s: int
-    close_s: int
-    handshake_s: int
+    idle_s: Positive
+    max_session_s: Positive
+    close_s: Positive
+    handshake_s: Positive
     certificate_hash: Literal["sha256", "sha384", "sha512"]
     alerts: tuple[int, ...]
 
@@ -66,10 +69,10 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of the HAN HTTP server: octets, seconds, connections."""
 
-    max_header: int
-    max_body: int
-    request_s: int
-    max_connections: int
+    max_header: Positive
+    max_body: Positive
+    request_s: Positive
+    max_connections: Positive
     strict_content_type: bool
     require_content_length: bool
 
@@ -79,7 +82,7 @@ class Digest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     challenge: Literal["MD5", "SHA-256"]
     accept: tuple[Literal["MD5", "SHA-256"], ...]
-    nonce_life_s: int
+    nonce_life_s: Positive
     check_uri: bool
     check_nc: bool
     fail_mode: Literal["401", "empty-200", "silent"]
@@ -88,8 +91,8 @@ class Digest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class M2m(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits and choices of IF_GW_CON."""
 
-    readings_window_s: int
-    log_max_entries: int
+    readings_window_s: Positive
+    log_max_entries: Positive
     log_level_dialect: Literal["syslog", "document"]
     filtered_last_reading_empty: bool
 
@@ -97,35 +100,35 @@ class M2m(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Self-test schedule in seconds."""
 
-    period_s: int
-    lock_s: int
+    period_s: Positive
+    lock_s: Natural
     lock_from: Literal["start", "end"]
-    duration_s: int
+    duration_s: Natural
 
 
 class Registration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Registration of readings."""
 
-    period_s: int
-    tolerance_permille: int
+    period_s: Positive
+    tolerance_permille: Natural
     status_dialect: Literal["fnn-ptb", "ds-v2"]
-    max_catch_up: int
+    max_catch_up: Positive
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long data is kept; months for value lists and logs, days for daily values."""
 
-    values_months: int
-    daily_days: int
-    log_months: int
+    values_months: Positive
+    daily_days: Positive
+    log_months: Positive
 
 
 class Sml(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of the SML receiver."""
 
-    max_frame: int
-    max_depth: int
-    max_elements: int
+    max_frame: Positive
+    max_depth: Positive
+    max_elements: Positive
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

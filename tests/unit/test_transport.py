@@ -363,12 +363,15 @@ def test_the_han_certificate_in_both_reported_forms(tmp_path, name):
     key.verify(parsed["signature_value"].native, parsed["tbs_certificate"].dump(), ec.ECDSA(digest))
 
 
-def test_unknown_presets_and_profiles_are_named():
+def test_unknown_presets_and_profiles_are_named(tmp_path):
     """A typo gets the list of what exists."""
     with pytest.raises(ConfigError, match="han-conexa"):
         server_context("nope", ServerIdentity(b"", lambda d: d, lambda: b""))
     with pytest.raises(ProfileError, match="conexa-3.0/v3.87"):
         load("nope/nope")
+    (tmp_path / "zero.toml").write_text('extends = "conexa-3.0/v3.87"\n[leds]\ntls_ms = 0\n')
+    with pytest.raises(ProfileError, match="tls_ms"):
+        load("zero.toml", tmp_path)
     for name in ("../x", "", "a//b"):
         with pytest.raises(ProfileError):
             load(name)
