@@ -276,23 +276,29 @@ class Metering:
             if len(readings) != len(parts):
                 continue  # a register only some of the meters have is not a sum
             total = sum_readings(point.name, readings)
-            usable = ptb_status(total.smgw_word, total.meter_word)
-            if usable < PtbStatus.CRITICAL_TEMPORARY_ERROR:
+            last = previous.get(readings[0].obis)
+            if total is not None and _usable(total):
                 lines.append(total)
-            elif total.obis in previous:
-                lines.append(self._repeat(previous[total.obis], total))
+            elif last is not None:
+                lines.append(self._repeat(last, target))
         return lines
 
-    def _repeat(self, previous: Reading, total: Reading) -> Reading:
+    def _repeat(self, previous: Reading, target: DeviceTime) -> Reading:
         conditions = {Condition.NOT_FOR_BILLING, Condition.NO_VALUE, *self.conditions}
         return dataclasses.replace(
             previous,
-            target=total.target,
+            target=target,
             smgw_word=smgw_word(conditions, self._dialect),
             meter_word=0,
             repeated=True,
             signature=None,
         )
+
+
+def _usable(reading: Reading) -> bool:
+    """Whether a value may enter a derived register (TR-03109-1 v1.0 4.3.4)."""
+    status = ptb_status(reading.smgw_word, reading.meter_word)
+    return status < PtbStatus.CRITICAL_TEMPORARY_ERROR
 
 
 def _keys(meters: Iterable[str]) -> list[str]:

@@ -22,9 +22,7 @@ from dataclasses import dataclass
 
 from smgw_emu.core.instants import SECOND, DeviceTime
 from smgw_emu.core.obis import Obis
-from smgw_emu.core.values import MeterReport, MeterValue, Reading
-
-_INT64_MAX = (1 << 63) - 1
+from smgw_emu.core.values import INT64_MAX, MeterReport, MeterValue, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ class Registrar:
         """Take a meter's report that arrived at ``capture``; returns the targets it settles."""
         settled = self.on_time(capture)
         for value in report.values:
-            if value.obis in self._channels and abs(value.value) <= _INT64_MAX:
+            if value.obis in self._channels and abs(value.value) <= INT64_MAX:
                 self._take(_Sample(capture, value, report.status))
         if capture >= self.target and len(self._after) == len(self._channels):
             settled.append(self._settle())

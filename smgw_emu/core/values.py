@@ -8,6 +8,7 @@ from decimal import Decimal
 from smgw_emu.core.instants import DeviceTime
 from smgw_emu.core.obis import Obis
 
+INT64_MAX = (1 << 63) - 1  # what a register of the store holds
 UNIT_WATT_HOUR = 30  # DLMS unit codes, IEC 62056-62 table 4
 UNIT_WATT = 27
 

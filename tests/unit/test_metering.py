@@ -205,6 +205,15 @@ def test_meters_with_different_scalers_are_summed_exactly(device):
     assert (month.value, month.scaler) == (123_000 + 4567, -3)
 
 
+def test_a_sum_that_no_register_holds_is_not_formed(device):
+    """Absurd scalers of one meter spoil the sum, not the series of the others."""
+    midnight = START + 12 * 60 * MINUTE
+    feed(device, midnight, {"1emu0000000001": 2**62}, scaler=0)
+    feed(device, midnight, {"1emu0000000002": 5}, scaler=-30)
+    assert lines(device, "anna", "taf1-1", "derived") == []
+    assert [line.value for line in lines(device, "anna", "taf7-1", "origin")] == [2**62]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "word"),
     [

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 
-from smgw_emu.core.values import Reading, scaled
+from smgw_emu.core.values import INT64_MAX, Reading
 
 
-def sum_readings(owner: str, readings: Sequence[Reading]) -> Reading:
+def sum_readings(owner: str, readings: Sequence[Reading]) -> Reading | None:
     """Return one line for ``owner``: values added exactly, status words united.
 
     The scaler is the finest of the meters', so no digit is lost; the capture time is the latest.
+    None if the sum does not fit a register of 64 bit.
     """
     scaler = min(reading.scaler for reading in readings)
-    total = sum((scaled(reading.value, reading.scaler) for reading in readings), Decimal(0))
+    total = sum(reading.value * 10 ** (reading.scaler - scaler) for reading in readings)
+    if abs(total) > INT64_MAX:
+        return None
     smgw_word = meter_word = 0
     for reading in readings:
         smgw_word |= reading.smgw_word
@@ -24,7 +26,7 @@ def sum_readings(owner: str, readings: Sequence[Reading]) -> Reading:
         obis=readings[0].obis,
         target=readings[0].target,
         capture=max(reading.capture for reading in readings),
-        value=int(total.scaleb(-scaler)),
+        value=total,
         scaler=scaler,
         unit=readings[0].unit,
         smgw_word=smgw_word,
