@@ -30,7 +30,7 @@ from smgw_emu.core.device import Device
 from smgw_emu.core.device_clock import DeviceClock
 from smgw_emu.core.errors import ConfigError, SmgwError, StoreDamagedError, StoreError
 from smgw_emu.core.events import Event, load_catalogue
-from smgw_emu.core.instants import MILLISECOND, SECOND, DeviceTime, WorldTime
+from smgw_emu.core.instants import DAY, MILLISECOND, SECOND, DeviceTime, WorldTime
 from smgw_emu.core.leds import BootPhase, LedState, SecureState, leds, next_edge
 from smgw_emu.core.store import Store
 from smgw_emu.meter_line import MeterLine
@@ -43,6 +43,7 @@ from wan.profiles import taf_profile_xml
 
 _log = structlog.get_logger("gateway")
 
+MAX_OFFSET = 100 * 365 * DAY  # keeps every time of the device within the calendar
 _SOFTWARE = ("smgw_emu", "lmn", "wan", "han", "secure_state", "hsm_sim", "hardware")
 _SOFTWARE_FILES = (".py", ".toml", ".sql", ".html")
 
@@ -194,10 +195,12 @@ class Gateway:
         """Detune the device's own clock, as the lab wants it.
 
         Raises:
-            SmgwError: the device is not running, or the drift is out of range.
+            SmgwError: the device is not running, or offset or drift is out of range.
         """
         if offset_ms is None and drift_ppb is None and valid is None:
             return
+        if offset_ms is not None and abs(offset_ms) * MILLISECOND > MAX_OFFSET:
+            raise SmgwError("the device clock may be off by 100 years at most")
         if self.running is None:
             raise SmgwError("the device is not running")
         device, now = self.running.device, self.clock.now()
