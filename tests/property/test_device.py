@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support import device_in_memory
 from two_consumers import CONFIG, START
 
 from smgw_emu.core.contracts import ConsumerView
-from smgw_emu.core.instants import DAY, HOUR, SECOND, DeviceTime
+from smgw_emu.core.instants import DAY, HOUR, DeviceTime
 from smgw_emu.core.obis import ACTIVE_ENERGY_IMPORT, Obis
 from smgw_emu.core.values import MeterReport, MeterValue
 
@@ -31,7 +31,6 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=100)
 @given(st.lists(steps, max_size=25))
 def test_nothing_a_meter_or_a_clock_does_breaks_the_core(actions):
     """No exception; targets rise per list; signed unless repeated; views and logs stay readable."""
@@ -67,4 +66,5 @@ def test_nothing_a_meter_or_a_clock_does_breaks_the_core(actions):
             e.number for e in device.logbooks.entries("consumer", consumer.login, count=9999)
         ]
         assert numbers == list(range(1, len(numbers) + 1))
-    assert device.next_deadline() + SECOND > now
+    device.on_deadline(now)  # a clock set forward leaves things overdue: one call does them all
+    assert device.next_deadline() > now
