@@ -120,11 +120,11 @@ class ConsumerView:
     def _shown(
         self, point: UsagePoint, lines: list[Reading], only: Collection[Obis]
     ) -> list[Reading]:
-        finish = point.finish
+        begin, finish = point.begin, point.finish
         shown = [
             line
             for line in lines
-            if line.target >= point.begin
+            if line.target >= begin
             and (finish is None or line.target <= finish)
             and (not only or line.obis in only)
         ]
