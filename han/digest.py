@@ -31,7 +31,7 @@ _HASHES: Mapping[str, Callable[[bytes], str]] = {
 }
 _ALIASES = {"SHA256": "SHA-256"}  # han-m2m.md 3.1: spelled so by some
 _M2M_ROOT = "/smgw/m2m"
-_REMEMBERED = 4096  # nonces of which nc or logout is remembered
+_REMEMBERED = 4096  # nonces of which nc or logout is remembered (own choice: bounds memory)
 
 
 class Verdict(StrEnum):

@@ -26,7 +26,7 @@ from smgw_emu.transport.clock import Clock, Timer
 
 DEFAULT_BAUD = 9600  # optical port, DIN EN 62056-21
 _READ_SIZE = 4096
-_FIRST_PAUSE_S = 1
+_FIRST_PAUSE_S = 1  # own choice: a port is tried again after 1, 2, 4 ... 30 s
 _LAST_PAUSE_S = 30
 
 

@@ -34,7 +34,7 @@ _LOG_COMBINATIONS = {
     )
 }
 _LOG_NAMES = ("fromtime", "totime", "fromindex", "count")
-MAX_CHANNELS = 256
+MAX_CHANNELS = 256  # own choice: far above the registers of a contract
 
 
 def decode_body(body: bytes) -> dict[str, Any]:

@@ -58,7 +58,7 @@ from lmn.sml.fields import (
 )
 from smgw_emu.core.errors import RemoteProtocolError
 
-MAX_MESSAGES = 1024
+MAX_MESSAGES = 1024  # own choice: bounds one frame, real ones hold three
 _MESSAGE = 0x76  # a list of six elements
 
 

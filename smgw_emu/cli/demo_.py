@@ -19,7 +19,6 @@ from smgw_emu.core.instants import DAY, WorldTime, parse_device_time
 from smgw_emu.core.leds import leds
 from smgw_emu.core.obis import ACTIVE_ENERGY_IMPORT
 from smgw_emu.core.values import scaled
-from smgw_emu.lab.access import write_access
 from smgw_emu.lab.control import ControlServer
 from smgw_emu.lab.demo import FIRST_MOMENT, Household, checked_pass
 from smgw_emu.transport.clock import VirtualClock, new_event_loop
@@ -97,9 +96,6 @@ async def _live(home: Path, han_port: int, control_port: int) -> None:
 
 def _explain(household: Household, home: Path, control_url: str) -> None:
     han = household.access.han
-    write_access(home, household.access)
-    household.access.control.url = control_url
-    write_access(home, household.access)
     url = f"https://{han.host}:{han.port}"
     body = json.dumps(
         {

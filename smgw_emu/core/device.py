@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -154,24 +155,48 @@ class Device:
             wanted["usage-point", point.name] = msgspec.json.encode(point).decode()
         rows = self.store.execute("SELECT kind, id, body FROM applied_profile")
         known = {(kind, name): body for kind, name, body in rows}
-        for key, body_text in wanted.items():
-            if known.get(key) != body_text:
-                self._log_profile(key, body_text, now, "changed" if key in known else "added")
-                self.store.execute(
-                    "INSERT OR REPLACE INTO applied_profile VALUES (?, ?, ?)", (*key, body_text)
-                )
-        for key in known.keys() - wanted.keys():
-            self._log_profile(key, known[key], now, "removed")
+        # who had or has a meter is told of its change: both contracts, old and new, count
+        points = [
+            json.loads(body)
+            for table in (known, wanted)
+            for (kind, _), body in table.items()
+            if kind == "usage-point"
+        ]
+        for key in sorted(known.keys() - wanted.keys()):
+            self._log_profile(key, known[key], points, now, "removed")
             self.store.execute("DELETE FROM applied_profile WHERE kind = ? AND id = ?", key)
+        for key, body_text in wanted.items():
+            old = known.get(key)
+            if old == body_text:
+                continue
+            if old is not None and _changes_hands(key, old, body_text):
+                # neither consumer may see the other's contract (GW-11)
+                self._log_profile(key, old, points, now, "removed")
+                old = None
+            self._log_profile(key, body_text, points, now, "changed" if old else "added")
+            self.store.execute(
+                "INSERT OR REPLACE INTO applied_profile VALUES (?, ?, ?)", (*key, body_text)
+            )
 
-    def _log_profile(self, key: tuple[str, str], body: str, now: DeviceTime, change: str) -> None:
+    def _log_profile(
+        self,
+        key: tuple[str, str],
+        body: str,
+        points: list[dict[str, Any]],
+        now: DeviceTime,
+        change: str,
+    ) -> None:
         kind, name = key
         write = self.logbooks.write
         if kind == "consumer":
             event = {"added": "consumer-added", "changed": "access-changed"}
             write(event.get(change, "consumer-removed"), now, consumers=[name], consumer=name)
         elif kind == "meter":
-            consumers = self.config.consumers_of(name)
+            consumers = [
+                point["consumer"]
+                for point in points
+                if name in {meter.lower() for meter in point["meters"]}
+            ]
             write(f"meter-{change}", now, consumers=consumers, subject=f"{name}.sm", meter=name)
         else:
             point = json.loads(body)
@@ -203,6 +228,12 @@ class Device:
         with self.store.transaction():
             self.logbooks.prune(now + -self.profile.retention.log_months * 31 * DAY)
             self.metering.prune(now)
+
+
+def _changes_hands(key: tuple[str, str], old: str, new: str) -> bool:
+    """Whether a contract goes from one consumer to another."""
+    same = key[0] != "usage-point" or json.loads(old)["consumer"] == json.loads(new)["consumer"]
+    return not same
 
 
 def _fingerprint(consumer: object) -> str:

@@ -38,7 +38,7 @@ from smgw_emu.core.tariff.summing import sum_readings
 from smgw_emu.core.values import MeterReport, Reading
 from smgw_emu.profiles import Profile
 
-MAX_CURRENT = 1000  # registers remembered for display; a meter may send any number of names
+MAX_CURRENT = 1000  # own choice: registers remembered for display, whatever a meter sends
 _METER_FAULTS = METER_FATAL | METER_MAGNETIC | METER_MECHANICAL
 
 

@@ -39,7 +39,7 @@ from smgw_emu.lab.state import gateway_state, lamps_json, log_json
 from smgw_emu.transport.clock import VirtualClock
 
 MAX_ADVANCE_S = 400 * DAY // SECOND
-MAX_BODY = 65_536
+MAX_BODY = 65_536  # own choice, like MAX_ADVANCE_S: more than a year in one order
 _LOGS = ("system", "calibration", "consumer")
 
 

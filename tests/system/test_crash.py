@@ -49,7 +49,6 @@ def test_two_hundred_kills_lose_no_committed_reading_and_no_log_entry(tmp_path):
     Store(path).close()
     chance = random.Random(20_260_331)
     last = -1
-    progressed = 0
     for _ in range(KILLS):
         last = max(last, acknowledged(path, chance))
         store = Store(path)
@@ -60,6 +59,4 @@ def test_two_hundred_kills_lose_no_committed_reading_and_no_log_entry(tmp_path):
         assert [line.value for line in lines] == list(range(len(lines)))
         assert all(line.signature == line.value.to_bytes(64, "big") for line in lines[-3:])
         assert [entry.number for entry in entries] == list(range(1, len(lines) + 1))
-        progressed += len(lines) > last + 1 or last >= 0
     assert last > KILLS // 4  # the kills really hit a writing process, on a slow disk too
-    assert progressed

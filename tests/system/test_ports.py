@@ -10,7 +10,7 @@ import subprocess
 import tty
 
 import pytest
-from support import Lab, program, run_virtual
+from support import Lab, run_virtual
 
 from hardware.ports import PortEvents, RecordingPort, SerialPort, TcpPort, open_port
 from lmn.sml.transport import START as MARKER
@@ -294,10 +294,3 @@ def test_a_device_path_that_is_not_there_yet_is_a_serial_port(tmp_path):
         return listener.lost
 
     assert "No such file" in run_virtual(work)[0]
-
-
-def test_programs_helper_ends_what_it_starts():
-    """The helper these tests stand on."""
-    with program("sh", "-c", "echo ready; sleep 60", wait_for="ready") as process:
-        assert process.poll() is None
-    assert process.poll() is not None

@@ -153,6 +153,41 @@ def test_each_start_logs_special_functions_once_and_changes_of_profiles(tmp_path
     assert calibration.count("EMU.3.0") == 1  # commissioned once
 
 
+@pytest.mark.req("TR-03109-1 v1.0 T44")
+def test_a_removed_meter_and_a_contract_that_changes_hands_are_told_to_whom_they_concern():
+    """Who had the meter reads of its removal; old and new consumer each read only their part."""
+    device = device_in_memory(CONFIG)
+    device.power_on(START)
+    point = CONFIG[CONFIG.index('[[usage_point]]\nname = "taf7-2"') :]
+    without = CONFIG.replace(point, "").replace(', "1EMU0000000002"]', "]")
+    without = without.replace('[[meter]]\nid = "1EMU0000000002"\n', "")
+    moved = CONFIG.replace(point, point.replace('consumer = "bert"', 'consumer = "anna"'))
+
+    def restart(text: str, day: int) -> dict[str, list[str]]:
+        begin = {name: len(device.logbooks.entries("consumer", name)) for name in ("anna", "bert")}
+        again = Device(
+            parse_config(text),
+            device.profile,
+            device.store,
+            device.metering._signer,
+            device.clock,
+            "",
+        )
+        again.power_on(START + day * DAY)
+        return {
+            name: [e.event for e in again.logbooks.entries("consumer", name)][count:]
+            for name, count in begin.items()
+        }
+
+    first = restart(moved, 1)
+    assert "EMU.21.2" in first["bert"] and "EMU.21.0" not in first["bert"]
+    assert "EMU.21.0" in first["anna"]
+    restart(CONFIG, 2)
+    gone = restart(without, 3)
+    assert "EMU.20.2" in gone["bert"]
+    assert "EMU.20.2" in gone["anna"]  # her TAF1 added that meter
+
+
 def test_daily_values_are_dropped_after_six_weeks(device):
     """TAF6 retention: 42 days."""
     run(device, 24)

@@ -263,7 +263,8 @@ def test_a_module_that_refuses_fails_the_handshake(identity):
 @pytest.mark.req("HAN-07")
 def test_limits_of_a_session(context):
     """Idle 600 s from the last payload, 48 h from the handshake, 20 s for the handshake."""
-    server, _ = connect(context)
+    server, client = connect(context)
+    client.incoming.write(server.output())
     assert server.next_deadline() == NOW + 600 * SECOND
     assert server.on_deadline(NOW + 599 * SECOND) == []
     server.send(b"x", NOW + 599 * SECOND)
@@ -271,6 +272,9 @@ def test_limits_of_a_session(context):
     server.last_data = NOW + 48 * 3600 * SECOND
     (event,) = server.on_deadline(NOW + 48 * 3600 * SECOND)
     assert event.reason is tls.TlsEnd.TOO_OLD
+    client.incoming.write(server.output())
+    assert client.ssl.read(1) == b"x"
+    assert client.ssl.read() == b""  # close_notify, not a bare end
     assert server.next_deadline() is None
     fresh = tls.TlsServer(context, PROFILE.tls, NOW)
     assert fresh.next_deadline() == NOW + 20 * SECOND
