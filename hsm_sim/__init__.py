@@ -1,5 +1,7 @@
 """The security module: it owns every private key (HSM-01)."""
 
-from hsm_sim.module import Curve, SecurityModule, SecurityModuleError
+from hsm_sim.curves import Curve, SecurityModuleError
+from hsm_sim.module import PinError, SecurityModule
+from hsm_sim.slots import Purpose
 
-__all__ = ["Curve", "SecurityModule", "SecurityModuleError"]
+__all__ = ["Curve", "PinError", "Purpose", "SecurityModule", "SecurityModuleError"]

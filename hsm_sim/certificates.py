@@ -1,36 +1,99 @@
-"""Self-signed certificates whose key stays in the security module.
+"""Certificates whose key stays in the security module: self-signed HAN and LMN certificates.
 
-Built with ``asn1crypto`` because the signature comes from outside: ``cryptography``'s builder wants
-the private key itself. Everything issued carries the Netscape comment ``TEST - smgw-emu``.
+Written with our own DER writer because the signature comes from outside: ``cryptography``'s builder
+wants the private key itself. Everything issued carries the Netscape comment ``TEST - smgw-emu``,
+but for the LMN form, which may carry no extension beside SubjectAltName.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from asn1crypto import algos, core, keys, x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from hsm_sim.curves import point_octets
+from smgw_emu.core import der
+
 TEST_COMMENT = "TEST - smgw-emu"
 NETSCAPE_COMMENT_OID = "2.16.840.1.113730.1.13"
-HAN_LIFETIME_DAYS = 7 * 365  # TR-03109-1 v1.0 Annex C: 7 years of use
+LIFETIME_DAYS = 7 * 365  # TR-03109-1 v1.0 Annex B and C: 7 years of use
+
+ECDSA_WITH = {
+    "sha256": "1.2.840.10045.4.3.2",
+    "sha384": "1.2.840.10045.4.3.3",
+    "sha512": "1.2.840.10045.4.3.4",
+}
+_COMMON_NAME, _COUNTRY, _ORGANISATION, _UNIT = "2.5.4.3", "2.5.4.6", "2.5.4.10", "2.5.4.11"
+_SUBJECT_ALT_NAME, _KEY_USAGE, _BASIC_CONSTRAINTS = "2.5.29.17", "2.5.29.15", "2.5.29.19"
+# Annex B writes only "<BSI-OID>"; the arc below BSI's smart-meter tree is our choice [I]
+DEVICE_ID_OID = "0.4.0.127.0.7.3.4.9.1"
+
+SignDigest = Callable[[bytes], bytes]
+"""digest -> DER ECDSA signature."""
 
 
 def subject_key_identifier(public_key: ec.EllipticCurvePublicKey) -> bytes:
     """Return the SHA-1 of the public point (RFC 5280 4.2.1.2, method 1)."""
-    point = public_key.public_bytes(
-        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+    return hashlib.sha1(point_octets(public_key), usedforsecurity=False).digest()
+
+
+def spki(public_key: ec.EllipticCurvePublicKey) -> bytes:
+    """Return the SubjectPublicKeyInfo in DER."""
+    return public_key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return hashlib.sha1(point, usedforsecurity=False).digest()
+
+
+def name_attribute(kind: str, value: str, tag: int = der.UTF8_STRING) -> bytes:
+    """Return a RelativeDistinguishedName with one attribute."""
+    return der.set_of(der.sequence(der.oid(kind), der.text(value, tag)))
+
+
+def extension(kind: str, value: bytes, *, critical: bool = False) -> bytes:
+    """Return an Extension around an encoded value."""
+    flag = b"\x01\x01\xff" if critical else b""
+    return der.sequence(der.oid(kind), flag, der.octet_string(value))
+
+
+def mark_extension() -> bytes:
+    """Return the extension that marks a certificate as TEST."""
+    return extension(NETSCAPE_COMMENT_OID, der.text(TEST_COMMENT, der.IA5_STRING))
+
+
+def _self_signed(
+    serial: int,
+    name: bytes,
+    public_key: ec.EllipticCurvePublicKey,
+    extensions: bytes,
+    sign_digest: SignDigest,
+    not_before: datetime,
+    hash_name: str,
+    parameters: bytes = b"",
+) -> bytes:
+    algorithm = der.algorithm(ECDSA_WITH[hash_name], parameters)
+    not_after = not_before + timedelta(days=LIFETIME_DAYS)
+    tbs = der.sequence(
+        der.explicit(0, der.integer(2)),
+        der.integer(serial),
+        algorithm,
+        name,
+        der.sequence(der.time(not_before), der.time(not_after)),
+        name,
+        spki(public_key),
+        der.explicit(3, der.sequence(extensions)),
+    )
+    signature = sign_digest(hashlib.new(hash_name, tbs).digest())
+    return der.sequence(tbs, algorithm, der.bit_string(signature))
 
 
 def han_certificate(
     gateway_id: str,
     public_key: ec.EllipticCurvePublicKey,
-    sign_digest: Callable[[bytes], bytes],
+    sign_digest: SignDigest,
     not_before: datetime,
     hash_name: str = "sha256",
 ) -> bytes:
@@ -48,67 +111,48 @@ def han_certificate(
         not_before: start of validity.
         hash_name: ``sha256``, ``sha384`` or ``sha512``.
     """
-    name = x509.Name(
-        name="",
-        value=x509.RDNSequence(
-            [
-                _attribute("common_name", "utf8_string", f"{gateway_id}.SMGW"),
-                _attribute("country_name", "printable_string", "DE"),
-                _attribute("organizational_unit_name", "utf8_string", gateway_id[1:4]),
-                _attribute("organization_name", "utf8_string", "SMGW"),
-            ]
-        ),
+    name = der.sequence(
+        name_attribute(_COMMON_NAME, f"{gateway_id}.SMGW"),
+        name_attribute(_COUNTRY, "DE", der.PRINTABLE_STRING),
+        name_attribute(_UNIT, gateway_id[1:4]),
+        name_attribute(_ORGANISATION, "SMGW"),
     )
-    algorithm = algos.SignedDigestAlgorithm(
-        {"algorithm": f"{hash_name}_ecdsa", "parameters": core.Null()}
+    return _self_signed(
+        1, name, public_key, mark_extension(), sign_digest, not_before, hash_name, der.NULL_VALUE
     )
-    spki = public_key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    tbs = x509.TbsCertificate(
-        {
-            "version": "v3",
-            "serial_number": 1,
-            "signature": algorithm,
-            "issuer": name,
-            "validity": x509.Validity(
-                {
-                    "not_before": _time(not_before),
-                    "not_after": _time(not_before + timedelta(days=HAN_LIFETIME_DAYS)),
-                }
-            ),
-            "subject": name,
-            "subject_public_key_info": keys.PublicKeyInfo.load(spki),
-            "extensions": [_test_mark()],
-        }
-    )
-    certificate = x509.Certificate(
-        {
-            "tbs_certificate": tbs,
-            "signature_algorithm": algorithm,
-            "signature_value": sign_digest(hashlib.new(hash_name, tbs.dump()).digest()),
-        }
-    )
-    return bytes(certificate.dump())
 
 
-def _attribute(kind: str, form: str, value: str) -> x509.RelativeDistinguishedName:
-    choice = x509.DirectoryString(name=form, value=value)
-    content = core.PrintableString(value) if kind == "country_name" else choice
-    pair = x509.NameTypeAndValue({"type": kind, "value": content})
-    return x509.RelativeDistinguishedName([pair])
+def lmn_certificate(
+    device_id: bytes,
+    public_key: ec.EllipticCurvePublicKey,
+    sign_digest: SignDigest,
+    not_before: datetime,
+    common_name: str = "",
+) -> bytes:
+    """Return a self-signed LMN certificate in DER.
 
+    Without ``common_name`` the form of TR-03109-1 v1.0 Annex B: empty names, serial of at most 8
+    octets, SubjectAltName otherName with the id, no further extension. With it the form of the
+    Detailspezifikation v2.0 chapter 3: CN ``<id>.sm``, KeyUsage critical.
 
-def _time(moment: datetime) -> x509.Time:
-    return x509.Time(name="utc_time", value=x509.UTCTime(moment))
-
-
-def _test_mark() -> x509.Extension:
-    comment = core.IA5String(TEST_COMMENT).dump()
-    return x509.Extension(
-        {
-            "extn_id": NETSCAPE_COMMENT_OID,
-            "critical": False,
-            "extn_value": core.ParsableOctetString(comment),
-        }
-    )
+    Args:
+        device_id: nine octets, coded like the wake-up's RecipientId.
+        public_key: the LMN TLS key.
+        sign_digest: digest -> DER ECDSA signature.
+        not_before: start of validity.
+        common_name: ``<id>.sm`` in lower case.
+    """
+    if common_name:
+        name = der.sequence(name_attribute(_COMMON_NAME, common_name))
+        extensions = extension(_KEY_USAGE, der.bit_string(b"\x80", 7), critical=True) + extension(
+            _BASIC_CONSTRAINTS, der.sequence(), critical=True
+        )
+    else:
+        name = der.sequence()
+        other = der.explicit(
+            0, der.oid(DEVICE_ID_OID), der.explicit(0, der.octet_string(device_id))
+        )
+        # with an empty subject the extension is critical (RFC 5280 4.2.1.6)
+        extensions = extension(_SUBJECT_ALT_NAME, der.sequence(other), critical=True)
+    serial = int.from_bytes(secrets.token_bytes(8), "big") >> 1 | 1
+    return _self_signed(serial, name, public_key, extensions, sign_digest, not_before, "sha256")

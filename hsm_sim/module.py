@@ -1,76 +1,165 @@
-"""A software security module: key slots, signatures, random numbers.
+"""The gateway's side of its security module: PACE, secure messaging, commands.
 
-Keys are made inside and never leave: the interface gives public keys and signatures only
-(HSM-01). Slots live as PKCS#8 files readable by the owner alone, written so that a power cut
-leaves either the old key or the new one.
+Keys are made inside the module and never leave it: the interface gives public keys, signatures,
+shared secrets and random numbers (HSM-01). Every call is one or two APDUs through the secure
+channel, which is renewed after 48 h at the latest (TR-03116-3 chapter 10). The PIN lies beside the
+module's directory in a file for the owner only.
 """
 
 from __future__ import annotations
 
-import re
 import secrets
-from enum import StrEnum
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import (
-    Prehashed,
-    decode_dss_signature,
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from hsm_sim import pace
+from hsm_sim.apdu import Command, Ins, Response, Status, decode_response
+from hsm_sim.card import EPHEMERAL, Card, LifeCycle
+from hsm_sim.curves import (
+    CURVE_BY_OID,
+    CURVE_OIDS,
+    DIGESTS,
+    Curve,
+    SecurityModuleError,
+    curve_of,
+    point_octets,
+    public_key,
 )
-
 from hsm_sim.files import write_private
-from smgw_emu.core.errors import SmgwError
+from hsm_sim.log import ApduLog
+from hsm_sim.memory import Memory
+from hsm_sim.randomness import HmacDrbg, Randomness, SystemRandom
+from hsm_sim.secure_messaging import Channel
+from smgw_emu.core.der import oid, oid_text, parse, tlv
+from smgw_emu.core.errors import RemoteProtocolError
 
-_SLOT = re.compile(r"[A-Z][A-Z0-9_]{0,40}", re.ASCII)
+MAX_SESSION_NS = 48 * 3600 * 1_000_000_000  # TR-03116-3 chapter 10
+_CHUNK = 256  # random octets per command
 
-
-class SecurityModuleError(SmgwError):
-    """The module refused: no such slot, slot in use, or its memory is damaged."""
-
-
-class Curve(StrEnum):
-    """Curves of TR-03116-3 2.2 that this module makes keys on."""
-
-    BRAINPOOL_P256 = "brainpoolP256r1"
-    BRAINPOOL_P384 = "brainpoolP384r1"
-    BRAINPOOL_P512 = "brainpoolP512r1"
-    P256 = "secp256r1"
-    P384 = "secp384r1"
+Clock = Callable[[], int]
 
 
-_CURVES: dict[Curve, type[ec.EllipticCurve]] = {
-    Curve.BRAINPOOL_P256: ec.BrainpoolP256R1,
-    Curve.BRAINPOOL_P384: ec.BrainpoolP384R1,
-    Curve.BRAINPOOL_P512: ec.BrainpoolP512R1,
-    Curve.P256: ec.SECP256R1,
-    Curve.P384: ec.SECP384R1,
-}
-_DIGESTS: dict[int, hashes.HashAlgorithm] = {
-    32: hashes.SHA256(),
-    48: hashes.SHA384(),
-    64: hashes.SHA512(),
-}
+class PinError(SecurityModuleError):
+    """The module refused the PIN; ``tries`` are left, 0: it is blocked."""
 
-# Slot names follow the pattern the TR uses for certificates (GW_HAN_TLS_CRT); -private names are
-# inferred (crypto.md 4.2). Index 0 is the Guetesiegel generation.
-HAN_TLS = "GW_HAN_TLS_PRV"
-WAN_SIG_SEAL = "GW_WAN_SIG_PRV_0"
+    def __init__(self, tries: int) -> None:
+        left = f"{tries} tries left" if tries else "it is blocked"
+        super().__init__(f"the security module refused the PIN: {left}")
+        self.tries = tries
+
+
+def _pin_file(directory: Path) -> Path:
+    return directory.with_name(directory.name + ".pin")
+
+
+def _randomness(memory: Memory, seed: str) -> Randomness:
+    if not seed:
+        return SystemRandom()
+    # the number of power-ups keeps a seeded module from repeating itself after a restart
+    memory.change_state(boots=memory.state.boots + 1)
+    return HmacDrbg(f"smgw-emu TEST {seed} {memory.state.boots}".encode())
 
 
 class SecurityModule:
-    """Key slots in a directory.
+    """A software security module in a directory; a new one is personalised on the spot.
 
     Args:
         directory: the module's memory; created if missing.
+        seed: non-empty: reproducible random numbers and keys (never for secrets).
+        strict: message keys and ephemeral pairs of CMS come from inside the module, and every TLS
+            handshake shows the norm's commands in the log (figures F28, F30).
+        clock: nanoseconds, for the 48 h of the secure channel.
+        pin: default: the file beside the directory.
+
+    Raises:
+        SecurityModuleError: damaged, at the end of its life, or the PIN is refused.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._keys: dict[str, ec.EllipticCurvePrivateKey] = {}
-        self.signatures = 0
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        seed: str = "",
+        strict: bool = False,
+        clock: Clock = time.monotonic_ns,
+        pin: str | None = None,
+    ) -> None:
+        self.strict = strict
+        self.deterministic = bool(seed)
+        self.log = ApduLog()
+        self._clock = clock
+        self._memory = Memory(directory)
+        self._card = Card(self._memory, _randomness(self._memory, seed))
+        self._channel: Channel | None = None
+        self._channel_since = 0
+        self._set: tuple[int, str] | None = None
+        self._public: dict[str, ec.EllipticCurvePublicKey] = {}
+        self._pin_file = _pin_file(directory)
+        if self._card.life_cycle is LifeCycle.MANUFACTURING:
+            self._personalise()
+        self._pin = pin if pin is not None else self._read_pin()
+
+    # -- life cycle and PIN ------------------------------------------------------------------
+
+    def _personalise(self) -> None:
+        pin = "".join(secrets.choice("0123456789") for _ in range(12))
+        write_private(self._pin_file, pin.encode())
+        self._ask(Command(0, Ins.CHANGE_REFERENCE_DATA, 1, 0, pin.encode()))
+        self._ask(Command(0, Ins.ACTIVATE))
+
+    def _read_pin(self) -> str:
+        try:
+            return self._pin_file.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SecurityModuleError("the PIN of the security module cannot be read") from error
+
+    @property
+    def life_cycle(self) -> LifeCycle:
+        """The present state of the module's life."""
+        return self._card.life_cycle
+
+    @property
+    def pin_tries(self) -> int:
+        """How many wrong PINs are left."""
+        answer = self._card_answer(Command(0, Ins.GET_DATA, 0, 1, expected=256), secured=False)
+        return int(answer.data.decode().partition(",")[2] or 0)
+
+    def advance(self) -> LifeCycle:
+        """Go one step on in the module's life (ACTIVATE)."""
+        self._ask(Command(0, Ins.ACTIVATE))
+        return self.life_cycle
+
+    def change_pin(self, pin: str) -> None:
+        """Set a new PIN: first where the gateway reads it, so no power cut locks it out.
+
+        Raises:
+            SecurityModuleError: not at least ten decimal digits.
+        """
+        try:
+            pace.pin_key(pin)
+        except RemoteProtocolError as error:
+            raise SecurityModuleError(str(error)) from error
+        old = self._pin
+        write_private(self._pin_file, f"{old}\n{pin}".encode())
+        self._ask(Command(0, Ins.CHANGE_REFERENCE_DATA, 1, 0, pin.encode()))
+        write_private(self._pin_file, pin.encode())
+        self._pin = pin
+
+    def terminate(self) -> None:
+        """End the module's life: all keys are wiped."""
+        self._ask(Command(0, Ins.TERMINATE))
+        self._public.clear()
+
+    # -- keys --------------------------------------------------------------------------------
+
+    def slots(self) -> list[str]:
+        """Return the names of the key slots in use."""
+        return self._names(2)
 
     def generate(self, slot: str, curve: Curve) -> ec.EllipticCurvePublicKey:
         """Make a key pair in an empty slot and return its public key.
@@ -78,18 +167,9 @@ class SecurityModule:
         Raises:
             SecurityModuleError: the slot is in use or its name is not allowed.
         """
-        path = self._path(slot)
-        if path.exists():
-            raise SecurityModuleError(f"key slot {slot} is in use")
-        key = ec.generate_private_key(_CURVES[curve]())
-        data = key.private_bytes(
-            serialization.Encoding.DER,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        write_private(path, data)
-        self._keys[slot] = key
-        return key.public_key()
+        data = tlv(0x84, slot.encode()) + oid(CURVE_OIDS[curve])
+        answer = self._ask(Command(0, Ins.GENERATE_KEY_PAIR, 0x80, 0, data, 256), slot)
+        return _public_key(answer)
 
     def public_key(self, slot: str) -> ec.EllipticCurvePublicKey:
         """Return the public key of a slot.
@@ -97,46 +177,115 @@ class SecurityModule:
         Raises:
             SecurityModuleError: empty or damaged slot.
         """
-        return self._key(slot).public_key()
+        key = self._public.get(slot)
+        if key is None:
+            data = tlv(0x84, slot.encode())
+            answer = self._ask(Command(0, Ins.GENERATE_KEY_PAIR, 0x81, 0, data, 256), slot)
+            key = self._public[slot] = _public_key(answer)
+        return key
+
+    def delete(self, name: str) -> None:
+        """Delete a key or a file.
+
+        Raises:
+            SecurityModuleError: there is none, or the life cycle forbids it.
+        """
+        self._ask(Command(0, Ins.DELETE, 0, 0, name.encode()), name)
+        self._public.pop(name, None)
+        self._set = None
+
+    # -- signatures --------------------------------------------------------------------------
+
+    def sign_digest(self, slot: str, digest: bytes) -> bytes:
+        """Return the DER signature over a digest of 32, 48 or 64 octets.
+
+        Raises:
+            SecurityModuleError: another digest length, or the slot is empty.
+        """
+        if len(digest) not in DIGESTS:
+            raise SecurityModuleError(f"no digest of {len(digest)} octets")
+        self._environment(0x41B6, 0x84, slot)
+        return self._ask(Command(0, Ins.PERFORM_SECURITY_OPERATION, 0x9E, 0x9A, digest, 256), slot)
 
     def sign(self, slot: str, message: bytes) -> bytes:
         """Return the ECDSA signature (SHA-256) over ``message`` as DER ``ECDSA-Sig-Value``."""
-        self.signatures += 1
-        return self._key(slot).sign(message, ec.ECDSA(hashes.SHA256()))
+        return self.sign_digest(slot, _sha256(message))
 
     def sign_plain(self, slot: str, message: bytes) -> bytes:
         """Return the ECDSA signature (SHA-256) as r||s (TR-03111 5.2.1, plain format)."""
-        key = self._key(slot)
         r, s = decode_dss_signature(self.sign(slot, message))
-        size = (key.curve.key_size + 7) // 8
+        size = (self.public_key(slot).curve.key_size + 7) // 8
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
-    def sign_digest(self, slot: str, digest: bytes) -> bytes:
-        """Return the DER signature over a digest of 32, 48 or 64 octets (TLS handshakes).
+    def import_public_key(self, name: str, key: ec.EllipticCurvePublicKey) -> None:
+        """Give the module a public key to verify with (GWA_WAN_SIG_PUB and the like)."""
+        data = tlv(0x83, name.encode()) + oid(CURVE_OIDS[curve_of(key)])
+        data += tlv(0x86, point_octets(key))
+        self._ask(Command(0, Ins.PERFORM_SECURITY_OPERATION, 0x00, 0xAE, data), name)
+        self._set = None
+
+    def verify(self, name: str, digest: bytes, signature: bytes) -> bool:
+        """Tell whether a DER signature over a digest verifies with an imported public key.
 
         Raises:
-            SecurityModuleError: another digest length.
+            SecurityModuleError: no such key.
         """
-        algorithm = _DIGESTS.get(len(digest))
-        if algorithm is None:
-            raise SecurityModuleError(f"no digest of {len(digest)} octets")
-        self.signatures += 1
-        return self._key(slot).sign(digest, ec.ECDSA(Prehashed(algorithm)))
+        self._environment(0x81B6, 0x83, name)
+        data = tlv(0x9A, digest) + tlv(0x9E, signature)
+        command = Command(0, Ins.PERFORM_SECURITY_OPERATION, 0x00, 0xA8, data)
+        status = self._transmit(command, name).status
+        if status in {Status.OK, Status.FAILED}:
+            return status == Status.OK
+        raise self._refusal(command, name, status)
 
-    def private_key_for_process(self, slot: str) -> bytes:
-        """Return a key as PEM: only for platforms where the TLS key bridge does not work.
+    # -- key agreement -----------------------------------------------------------------------
 
-        Who calls this logs it and shows it in the status (crypto.md 4.3, fallback profile).
+    def agree(self, slot: str, peer: ec.EllipticCurvePublicKey) -> bytes:
+        """Return the x-coordinate of the shared point of a slot and a peer's key (ECKA).
+
+        Raises:
+            SecurityModuleError: empty slot, or one not meant for key agreement.
         """
-        return self._key(slot).private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
+        self._environment(0x41A6, 0x84, slot)
+        data = tlv(0x7C, tlv(0x85, point_octets(peer)))
+        template = _template(self._ask(Command(0, Ins.GENERAL_AUTHENTICATE, 0, 0, data, 256), slot))
+        return template[0x86]
+
+    def agree_ephemeral(self, peer: ec.EllipticCurvePublicKey) -> tuple[bytes, bytes]:
+        """Return (own ephemeral point, x-coordinate): the pair is drawn inside the module."""
+        self._environment(0x41A6, 0x84, EPHEMERAL)
+        data = tlv(0x7C, oid(CURVE_OIDS[curve_of(peer)]), tlv(0x85, point_octets(peer)))
+        command = Command(0, Ins.GENERAL_AUTHENTICATE, 0, 0, data, 256)
+        template = _template(self._ask(command, EPHEMERAL))
+        return template[0x85], template[0x86]
+
+    # -- random numbers, files, self-test ----------------------------------------------------
 
     def random(self, octets: int) -> bytes:
-        """Return random octets from the operating system's generator."""
-        return secrets.token_bytes(octets)
+        """Return random octets."""
+        out = b""
+        while len(out) < octets:
+            count = min(_CHUNK, octets - len(out))
+            out += self._ask(Command(0, Ins.GET_CHALLENGE, expected=count))
+        return out
+
+    def files(self) -> list[str]:
+        """Return the names of the files in the module."""
+        return self._names(3)
+
+    def write_file(self, name: str, data: bytes) -> None:
+        """Store a file (a certificate, a trust anchor) in the module."""
+        self._ask(Command(0, Ins.SELECT, 4, 0, name.encode()), name)
+        self._ask(Command(0, Ins.UPDATE_BINARY, 0, 0, data), name)
+
+    def read_file(self, name: str) -> bytes:
+        """Return a file of the module.
+
+        Raises:
+            SecurityModuleError: there is none.
+        """
+        self._ask(Command(0, Ins.SELECT, 4, 0, name.encode()), name)
+        return self._ask(Command(0, Ins.READ_BINARY, expected=65_536), name)
 
     def check(self, slots: tuple[str, ...]) -> None:
         """Sign and verify with each slot (part of the self-test).
@@ -149,27 +298,139 @@ class SecurityModule:
             signature = self.sign(slot, probe)
             self.public_key(slot).verify(signature, probe, ec.ECDSA(hashes.SHA256()))
 
-    def _path(self, slot: str) -> Path:
-        if not _SLOT.fullmatch(slot):
-            raise SecurityModuleError(f"not a slot name: {slot[:40]!r}")
-        return self._directory / f"{slot}.p8"
+    def private_key_for_process(self, slot: str) -> bytes:
+        """Return a key as PEM: only for platforms where the TLS key bridge does not work.
 
-    def _key(self, slot: str) -> ec.EllipticCurvePrivateKey:
-        key = self._keys.get(slot)
-        if key is None:
-            key = self._keys[slot] = self._load(slot)
-        return key
+        No APDU does this; it reaches past the card. Who calls it logs it and shows it in the
+        status (crypto.md 4.3, fallback profile).
+        """
+        return self._memory.key(slot).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
 
-    def _load(self, slot: str) -> ec.EllipticCurvePrivateKey:
+    # -- the channel -------------------------------------------------------------------------
+
+    def _names(self, which: int) -> list[str]:
+        answer = self._ask(Command(0, Ins.GET_DATA, 0, which, expected=65_536))
+        return [name for name in answer.decode().split(",") if name]
+
+    def _environment(self, parameters: int, tag: int, name: str) -> None:
+        """Set the key of the next operation, unless it is set already."""
+        if self._set == (parameters, name) and not self._stale():
+            return
+        p1, p2 = parameters >> 8, parameters & 0xFF
+        command = Command(0, Ins.MANAGE_SECURITY_ENVIRONMENT, p1, p2, tlv(tag, name.encode()))
+        self._ask(command, name)
+        self._set = (parameters, name)
+
+    def _ask(self, command: Command, key: str = "") -> bytes:
+        answer = self._transmit(command, key)
+        if answer.status != Status.OK:
+            raise self._refusal(command, key, answer.status)
+        return answer.data
+
+    def _refusal(self, command: Command, key: str, status: int) -> SecurityModuleError:
+        reasons = {
+            Status.REFERENCE_NOT_FOUND: f"key slot {key} is empty",
+            Status.FILE_NOT_FOUND: f"file {key} is not in the module",
+            Status.EXISTS: f"key slot {key} is in use",
+            Status.MEMORY: f"key slot {key} is damaged" if key else "its memory is damaged",
+            Status.CONDITIONS: f"not allowed in life cycle state {self.life_cycle}, or for {key}",
+        }
+        reason = reasons.get(Status(status) if status in set(Status) else Status.FAILED)
+        name = Ins(command.ins).name.replace("_", " ")
+        return SecurityModuleError(reason or f"{name} was refused with {status:04X}")
+
+    def _stale(self) -> bool:
+        if self._channel is None:
+            return True
+        return self._clock() - self._channel_since >= MAX_SESSION_NS
+
+    def _transmit(self, command: Command, key: str) -> Response:
+        if self.life_cycle is LifeCycle.MANUFACTURING:
+            return self._card_answer(command, secured=False)
+        if self._stale():
+            self._open_channel()
+        answer = self._card_answer(command, secured=True)
+        self.log.add(command, answer, key)
+        return answer
+
+    def _card_answer(self, command: Command, *, secured: bool) -> Response:
+        channel = self._channel if secured else None
+        if channel is None:
+            if self._channel is not None:
+                raise SecurityModuleError("a channel stands; plain commands would end it")
+            return decode_response(self._card.process(command.encode()))
+        octets = self._card.process(channel.wrap(command).encode())
+        return channel.unwrap_response(decode_response(octets))
+
+    def _open_channel(self) -> None:
+        """Run PACE; a PIN change cut short may have left two PINs to try."""
+        pins = self._pin.split("\n")
+        for number, pin in enumerate(pins):
+            self._card.reset()
+            self._channel, self._set = None, None
+            try:
+                self._channel = self._pace(pin)
+            except PinError as error:
+                if number + 1 == len(pins) or not error.tries:
+                    raise
+                continue
+            self._channel_since = self._clock()
+            if len(pins) > 1:
+                self._pin = pin
+                write_private(self._pin_file, pin.encode())
+            return
+
+    def _pace(self, pin: str) -> Channel:
         try:
-            key = serialization.load_der_private_key(self._path(slot).read_bytes(), None)
-        except FileNotFoundError as error:
-            raise SecurityModuleError(f"key slot {slot} is empty") from error
-        except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise SecurityModuleError(f"key slot {slot} is damaged") from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise SecurityModuleError(f"key slot {slot} is damaged")
-        return key
+            key = pace.pin_key(pin)
+        except RemoteProtocolError as error:
+            raise SecurityModuleError(str(error)) from error
+        template = tlv(0x80, oid(pace.OID)[2:]) + tlv(0x83, b"\x03")
+        self._pace_command(Command(0, Ins.MANAGE_SECURITY_ENVIRONMENT, 0xC1, 0xA4, template))
+        encrypted = self._pace_step(0x10, b"")[0x80]
+        exchange = pace.Exchange(pace.decrypt_nonce(key, encrypted), SystemRandom())
+        exchange.map(self._pace_step(0x10, tlv(0x81, exchange.mapping_key()))[0x82])
+        peer = self._pace_step(0x10, tlv(0x83, exchange.ephemeral_key()))[0x84]
+        channel = Channel(*exchange.agree(peer))
+        token = self._pace_step(0x00, tlv(0x85, exchange.token()))[0x86]
+        if not exchange.check_token(token):
+            raise SecurityModuleError("the security module does not know the PIN")
+        return channel
+
+    def _pace_step(self, cla: int, content: bytes) -> dict[int, bytes]:
+        command = Command(cla, Ins.GENERAL_AUTHENTICATE, 0, 0, tlv(0x7C, content), 256)
+        return _template(self._pace_command(command))
+
+    def _pace_command(self, command: Command) -> bytes:
+        answer = self._card_answer(command, secured=False)
+        self.log.add(command, answer, "PIN")
+        if answer.status == Status.PIN_BLOCKED:
+            raise PinError(0)
+        if answer.status & 0xFFF0 == Status.WRONG_PIN:
+            raise PinError(answer.status & 0x0F)
+        if answer.status != Status.OK:
+            raise self._refusal(command, "", answer.status)
+        return answer.data
+
+
+def _sha256(message: bytes) -> bytes:
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(message)
+    return digest.finalize()
+
+
+def _template(data: bytes) -> dict[int, bytes]:
+    return {child.tag: child.content for child in parse(data).children}
+
+
+def _public_key(data: bytes) -> ec.EllipticCurvePublicKey:
+    """Read 7F49 {06 curve, 86 point}."""
+    objects = _template(b"\x30" + data[2:])
+    return public_key(CURVE_BY_OID[oid_text(objects[0x06])], objects[0x86])
 
 
 class SlotSigner:

@@ -22,7 +22,8 @@ from hardware.leds import LedSink, RecordingLeds
 from hardware.ports import MeterPort, PortEvents, SocketPort, open_port
 from hsm_sim import SecurityModule, SecurityModuleError
 from hsm_sim.certificates import subject_key_identifier
-from hsm_sim.module import HAN_TLS, WAN_SIG_SEAL, SlotSigner
+from hsm_sim.module import SlotSigner
+from hsm_sim.slots import HAN_TLS, WAN_SIG_SEAL
 from lmn.sml.transport import START
 from secure_state.selftest import SelfTest, SelfTestResult
 from smgw_emu.core.config import GatewayConfig, UsagePoint, load_config
@@ -38,7 +39,7 @@ from smgw_emu.profiles import Profile, ProfileError, load
 from smgw_emu.transport.clock import Clock, Timer
 from smgw_emu.transport.presets import ServerIdentity, server_context
 from smgw_emu.transport.server import HttpsServer
-from wan.cms import sign
+from wan.cms import Signer, sign
 from wan.profiles import taf_profile_xml
 
 _log = structlog.get_logger("gateway")
@@ -269,13 +270,12 @@ class Gateway:
     def _taf_profile(self, point: UsagePoint) -> bytes:
         """The evaluation profile signed with the Guetesiegel key (HSM-N04)."""
         meter = next(m for m in self.config.meter if m.key == point.meters[0].lower())
-        chain = [self._certificate("wan-sig-0.der"), self._certificate("wan-sub-ca-0.der")]
-        return sign(
-            taf_profile_xml(point, meter.channels),
-            lambda message: self.hsm.sign(WAN_SIG_SEAL, message),
+        signer = Signer(
             subject_key_identifier(self.hsm.public_key(WAN_SIG_SEAL)),
-            chain,
+            lambda digest: self.hsm.sign_digest(WAN_SIG_SEAL, digest),
+            (self._certificate("wan-sig-0.der"), self._certificate("wan-sub-ca-0.der")),
         )
+        return sign(taf_profile_xml(point, meter.channels), signer)
 
     def _meter_lines(self, device: Device) -> list[MeterLine]:
         """One line per source: several meters may share a port."""

@@ -14,13 +14,14 @@ from datetime import datetime
 from pathlib import Path
 
 from han.digest import ha1
-from hsm_sim import Curve, SecurityModule
+from hsm_sim import Curve, Purpose, SecurityModule
 from hsm_sim.certificates import han_certificate
 from hsm_sim.files import write_private
-from hsm_sim.module import HAN_TLS, WAN_SIG_SEAL
+from hsm_sim.slots import HAN_TLS, gwa_certificate, gwa_key, wan_certificate, wan_key
 from lmn.sml import SmlFile, SmlReceiver, decode_messages
 from lmn.sml.report import reports
-from smgw_emu.bench.pki import TestPki, der, issue_consumer_key
+from smgw_emu.bench.pki import Role, TestPki, der, issue_consumer_key
+from smgw_emu.bench.pki.folder import save, save_participant
 from smgw_emu.core.config import Consumer, parse_config
 from smgw_emu.core.errors import ConfigError, RemoteProtocolError
 from smgw_emu.core.ids import DeviceId
@@ -35,7 +36,10 @@ from smgw_emu.lab.access import (
     write_access,
 )
 from smgw_emu.profiles import DEFAULT_PROFILE, load
+from wan.certificates import ec_key
 
+ADMINISTRATOR = "gwa1"
+LAB_PKI = "lab-pki"  # keys of the counterparts; no part of the device
 DEFAULT_METER = "1EMU0000000001"
 _QUARTER_S = 900
 _CONTRACTS = ((1, "taf1-1", "Datensparsamer Tarif"), (7, "taf7-1", "Zählerstandsgang"))
@@ -96,7 +100,7 @@ def _fill(directory: Path, plan: Plan) -> Access:
     start = plan.now.datetime()
     module = SecurityModule(directory / "hsm")
     hash_name = load(plan.profile).tls.certificate_hash
-    _issue_certificates(directory / "certs", device, module, start, hash_name)
+    _issue_certificates(directory, device, module, start, hash_name)
     key = issue_consumer_key(plan.consumer, p12_password, start)
     p12 = directory / f"{plan.consumer}.p12"
     write_private(p12, key.pkcs12)
@@ -133,8 +137,10 @@ def _fingerprint(certificate: bytes) -> str:
 
 
 def _issue_certificates(
-    folder: Path, device: DeviceId, module: SecurityModule, start: datetime, hash_name: str
+    directory: Path, device: DeviceId, module: SecurityModule, start: datetime, hash_name: str
 ) -> None:
+    """Make the HAN certificate, the Guetesiegel triple and an administrator; fill the module."""
+    folder = directory / "certs"
     folder.mkdir(mode=0o755)
     han_key = module.generate(HAN_TLS, Curve.P384)
     han = han_certificate(
@@ -145,16 +151,30 @@ def _issue_certificates(
         hash_name,
     )
     pki = TestPki(start)
-    sig_key = module.generate(WAN_SIG_SEAL, Curve.BRAINPOOL_P256)
+    keys = {purpose: module.generate(wan_key(purpose), Curve.BRAINPOOL_P256) for purpose in Purpose}
+    gateway = pki.participant(Role.SMGW, str(device), keys)
+    administrator = pki.participant(Role.GWA, ADMINISTRATOR)
     files = {
         "han.der": han,
         "han.pem": ssl.DER_cert_to_PEM_cert(han).encode(),
-        "wan-sig-0.der": der(pki.issue_signature_certificate(str(device), sig_key)),
         "wan-sub-ca-0.der": der(pki.sub_ca),
         "test-root.pem": ssl.DER_cert_to_PEM_cert(der(pki.root)).encode(),
     }
+    for purpose in Purpose:
+        own = gateway.identity(purpose).certificate_der
+        theirs = administrator.identity(purpose)
+        files[f"wan-{purpose.lower()}-0.der"] = own
+        files[f"gwa-{purpose.lower()}.der"] = theirs.certificate_der
+        module.write_file(wan_certificate(purpose), own)
+        module.write_file(gwa_certificate(purpose), theirs.certificate_der)
+        module.import_public_key(gwa_key(purpose), ec_key(theirs.certificate))
     for name, data in files.items():
         (folder / name).write_bytes(data)
+    save(pki, directory / LAB_PKI)
+    save_participant(directory / LAB_PKI, gateway)
+    save_participant(directory / LAB_PKI, administrator)
+    module.advance()  # integration -> pre-personalised: delivered with seal keys
+    module.advance()  # -> operational: installed
 
 
 def _config_text(plan: Plan, device: DeviceId, consumer: Consumer) -> str:

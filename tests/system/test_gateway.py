@@ -144,7 +144,7 @@ def test_a_changed_key_slot_fails_the_self_test(home):
     async def work(clock):
         async with Lab(home, clock) as lab:
             (home / "hsm" / "GW_WAN_SIG_PRV_0.p8").write_bytes(b"broken")
-            lab.gateway.hsm._keys.clear()
+            lab.gateway.hsm._memory._keys.clear()
             await clock.advance(5 * SECOND)
             return str(lab.gateway.running.self_test.last_result)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hsm_sim import Curve, SecurityModule, SecurityModuleError
 from hsm_sim.certificates import han_certificate
-from hsm_sim.module import HAN_TLS
+from hsm_sim.slots import HAN_TLS
 from smgw_emu.core.errors import ConfigError, LocalProtocolError
 from smgw_emu.core.instants import SECOND, WorldTime
 from smgw_emu.profiles import ProfileError, available, load

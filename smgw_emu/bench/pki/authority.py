@@ -1,0 +1,389 @@
+"""Root, CRL signer and Sub-CA of one hierarchy: issuing, requests, revocation, lists.
+
+Curves and hashes follow TR-03116-3 table 5: root on brainpoolP384r1 with SHA-384 (brainpoolP512r1
+with SHA-512 after the planned change), Sub-CA on brainpoolP256r1 with SHA-256.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from hsm_sim import Purpose
+from smgw_emu.bench.pki import profile
+from smgw_emu.bench.pki.participants import Identity, Participant, der
+from smgw_emu.bench.pki.profile import Role
+from wan import requests
+from wan.certificates import RevocationLists, common_name, key_id
+from wan.cms import Trust
+from wan.requests import RequestError
+
+_YEARS = {Role.SMGW: 2, Role.GWA: 2, Role.EMT: 2, Role.GWH: 2}  # DS2 4.2; EMT seen in the field
+_SUB_CA_YEARS, _ROOT_YEARS, _LIST_SIGNER_YEARS = 5, 8, 4
+_LIST_DAYS = 7
+_HASHES: dict[int, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
+    256: hashes.SHA256(),
+    384: hashes.SHA384(),
+    512: hashes.SHA512(),
+}
+
+
+class Hierarchy(StrEnum):
+    """The two hierarchies, by their O; both are TEST here."""
+
+    TEST = "SM-Test-PKI-DE"
+    WIRK = "SM-PKI-DE"
+
+
+class RequestRefusedError(RequestError):
+    """The PKI does not issue what was asked for."""
+
+
+class Revoked(NamedTuple):
+    """One entry of a revocation list."""
+
+    serial: int
+    when: datetime
+    by_root: bool
+
+
+class TestPki:
+    """One hierarchy with its keys in memory.
+
+    Args:
+        now: start of validity; default: the present.
+        hierarchy: TEST or WIRK.
+        root_curve: brainpoolP384r1, or brainpoolP512r1 after the root change.
+        sub_ca_curve: brainpoolP256r1, or brainpoolP384r1 with the larger root.
+    """
+
+    __test__ = False  # not a pytest class
+
+    def __init__(
+        self,
+        now: datetime | None = None,
+        hierarchy: Hierarchy = Hierarchy.TEST,
+        *,
+        root_curve: str = "brainpoolP384r1",
+        sub_ca_curve: str = "brainpoolP256r1",
+    ) -> None:
+        self.hierarchy = hierarchy
+        self.now = now if now is not None else datetime.now(UTC)
+        self.revoked: list[Revoked] = []
+        self.issued: dict[bytes, x509.Certificate] = {}
+        self.root_key = ec.generate_private_key(profile.ca_curve(root_curve))
+        self.list_key = ec.generate_private_key(profile.ca_curve(root_curve))
+        self.sub_ca_key = ec.generate_private_key(profile.ca_curve(sub_ca_curve))
+        self.root = self._issue_root()
+        self.list_signer = self._issue_list_signer()
+        self.sub_ca = self._issue_sub_ca()
+
+    # -- the authorities themselves ----------------------------------------------------------
+
+    @property
+    def _root_label(self) -> str:
+        return "TEST-SM-Root.CA"
+
+    @property
+    def _sub_ca_label(self) -> str:
+        return "TEST-EMU.CA"
+
+    def _base(
+        self,
+        subject: x509.Name,
+        issuer: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        signer: ec.EllipticCurvePrivateKey,
+        end: datetime,
+    ) -> x509.CertificateBuilder:
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key)
+            .serial_number(int.from_bytes(secrets.token_bytes(16), "big") >> 1 | 1 << 120)
+            .not_valid_before(self.now)
+            .not_valid_after(end)
+            .add_extension(authority, critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(profile.mark(), critical=False)
+        )
+
+    def _end(self, years: int) -> datetime:
+        """Return the last second of the day before the anniversary."""
+        end = self.now + timedelta(days=365 * years)
+        return end.replace(hour=23, minute=59, second=59, microsecond=0) - timedelta(days=1)
+
+    def _issue_root(self) -> x509.Certificate:
+        subject = profile.name(self._root_label, self.hierarchy)
+        builder = self._base(
+            subject, subject, self.root_key.public_key(), self.root_key, self._end(_ROOT_YEARS)
+        )
+        return self._authority(builder, 1).sign(self.root_key, _hash(self.root_key))
+
+    def _issue_list_signer(self) -> x509.Certificate:
+        subject = profile.name(f"{self._root_label}.CRL-S", self.hierarchy)
+        builder = self._base(
+            subject,
+            self.root.subject,
+            self.list_key.public_key(),
+            self.root_key,
+            self._end(_LIST_SIGNER_YEARS),
+        )
+        builder = builder.add_extension(profile.list_signer_usage(), critical=True).add_extension(
+            x509.BasicConstraints(ca=False, path_length=None), critical=True
+        )
+        return builder.sign(self.root_key, _hash(self.root_key))
+
+    def _issue_sub_ca(self) -> x509.Certificate:
+        builder = self._base(
+            profile.name(self._sub_ca_label, self.hierarchy),
+            self.root.subject,
+            self.sub_ca_key.public_key(),
+            self.root_key,
+            self._end(_SUB_CA_YEARS),
+        )
+        point = profile.list_point(self._root_label, self.list_signer.subject)
+        builder = self._authority(builder, 0).add_extension(point, critical=False)
+        return builder.sign(self.root_key, _hash(self.root_key))
+
+    def _authority(
+        self, builder: x509.CertificateBuilder, path_length: int
+    ) -> x509.CertificateBuilder:
+        return (
+            builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), True)
+            .add_extension(profile.key_usage(None), critical=True)
+            .add_extension(profile.policies(), critical=False)
+            .add_extension(profile.issuer_alternative_name(self._root_label), critical=False)
+        )
+
+    # -- issuing -----------------------------------------------------------------------------
+
+    def issue(
+        self,
+        role: Role,
+        label: str,
+        purpose: Purpose,
+        public_key: ec.EllipticCurvePublicKey,
+        *,
+        unit: str = "",
+        serial: str = "1",
+        valid_from: datetime | None = None,
+        valid_until: datetime | None = None,
+    ) -> x509.Certificate:
+        """Issue one end-entity certificate.
+
+        Args:
+            role: function in the common name.
+            label: device id of an SMGW, name of the organisation otherwise.
+            purpose: TLS, SIG or ENC.
+            public_key: the key to certify.
+            unit: market code or GLN (EMT).
+            serial: sequence number of the certificate for this holder.
+            valid_from: default: the hierarchy's beginning.
+            valid_until: default: the profile's lifetime.
+        """
+        return self._issue(
+            profile.name(f"{label}.{role}", self.hierarchy, unit=unit, serial=serial),
+            role,
+            label,
+            purpose,
+            public_key,
+            valid_from,
+            valid_until,
+        )
+
+    def _issue(
+        self,
+        subject: x509.Name,
+        role: Role,
+        label: str,
+        purpose: Purpose,
+        public_key: ec.EllipticCurvePublicKey,
+        valid_from: datetime | None,
+        valid_until: datetime | None,
+    ) -> x509.Certificate:
+        begin, self.now = self.now, valid_from or self.now
+        try:
+            end = valid_until or self._end(_YEARS[role])
+            builder = self._base(subject, self.sub_ca.subject, public_key, self.sub_ca_key, end)
+        finally:
+            self.now = begin
+        builder = (
+            builder.add_extension(profile.key_usage(purpose), critical=True)
+            .add_extension(profile.policies(), critical=False)
+            .add_extension(profile.issuer_alternative_name(self._sub_ca_label), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(profile.list_point(self._sub_ca_label), critical=False)
+        )
+        if purpose is Purpose.TLS:
+            builder = builder.add_extension(profile.tls_usage(), critical=True)
+        if role is not Role.SMGW:
+            names = profile.alternative_names(label, role, purpose)
+            builder = builder.add_extension(names, critical=False)
+        certificate = builder.sign(self.sub_ca_key, _hash(self.sub_ca_key))
+        self.issued[key_id(certificate)] = certificate
+        return certificate
+
+    def participant(
+        self,
+        role: Role,
+        label: str,
+        keys: Mapping[Purpose, ec.EllipticCurvePublicKey] | None = None,
+        **details: str,
+    ) -> Participant:
+        """Issue a triple; without ``keys`` three pairs are made here.
+
+        Args:
+            role: function in the common name.
+            label: device id or organisation.
+            keys: public keys whose private parts lie elsewhere.
+            details: ``unit`` and ``serial`` of :meth:`issue`.
+        """
+        identities = {}
+        for purpose in Purpose:
+            private = None
+            if keys is None:
+                private = ec.generate_private_key(ec.BrainpoolP256R1())
+                public = private.public_key()
+            else:
+                public = keys[purpose]
+            certificate = self.issue(role, label, purpose, public, **details)  # type: ignore[arg-type]
+            identities[purpose] = Identity(certificate, (self.sub_ca,), private)
+        name = f"{label}.{role}"
+        return Participant(
+            name, identities[Purpose.TLS], identities[Purpose.SIG], identities[Purpose.ENC]
+        )
+
+    # -- requests ----------------------------------------------------------------------------
+
+    def answer(
+        self, request: bytes, administrators: Mapping[bytes, Trust] | None = None
+    ) -> dict[Purpose, x509.Certificate]:
+        """Check a request package and issue what it asks for.
+
+        Renewals must be signed with a SIG key this PKI has certified for the same subject and not
+        revoked.
+
+        Args:
+            request: initial, signed or authorised package.
+            administrators: who may authorise.
+
+        Raises:
+            RequestError: with the protocol's code and the reason.
+        """
+        package = requests.parse(request, self._signers(), administrators)
+        subject = package.triple[0].subject
+        wanted = requests.subject_text(subject)
+        label, _, function = wanted.partition(".")
+        try:
+            role = Role(function.partition(".")[0])
+        except ValueError:
+            raise RequestRefusedError(
+                "failure_request_not_accepted", f"common name {wanted[:60]!r} has no known function"
+            ) from None
+        if package.signers:
+            old = self.issued[package.signers[0]]
+            if common_name(old) != wanted:
+                raise RequestRefusedError("failure_outer_signature", "signed by another subject")
+            if self._is_revoked(old):
+                raise RequestRefusedError(
+                    "failure_outer_signature", "the signing certificate is revoked"
+                )
+        serial = self._next_serial(wanted)
+        return {
+            item.purpose: self.issue(role, label, item.purpose, item.public_key, serial=serial)
+            for item in package.triple
+        }
+
+    def _signers(self) -> dict[bytes, Trust]:
+        chain = (der(self.sub_ca),)
+        return {key: Trust(der(certificate), chain) for key, certificate in self.issued.items()}
+
+    def _next_serial(self, name: str) -> str:
+        used = [
+            int(str(attribute.value))
+            for certificate in self.issued.values()
+            if common_name(certificate) == name
+            for attribute in certificate.subject.get_attributes_for_oid(x509.NameOID.SERIAL_NUMBER)
+        ]
+        return str(max(used, default=0) + 1)
+
+    # -- revocation --------------------------------------------------------------------------
+
+    def revoke(self, certificate: x509.Certificate, when: datetime | None = None) -> None:
+        """Revoke an end entity's certificate, or the Sub-CA's."""
+        by_root = certificate.issuer == self.root.subject
+        moment = (when or self.now).replace(microsecond=0)
+        self.revoked.append(Revoked(certificate.serial_number, moment, by_root))
+
+    def _is_revoked(self, certificate: x509.Certificate) -> bool:
+        return any(item.serial == certificate.serial_number for item in self.revoked)
+
+    def crl(self, at: datetime | None = None) -> x509.CertificateRevocationList:
+        """Return the Sub-CA's list."""
+        builder = self._list(self.sub_ca.subject, self.sub_ca_key, at)
+        for item in self.revoked:
+            if not item.by_root:
+                builder = builder.add_revoked_certificate(_entry(item))
+        return builder.sign(self.sub_ca_key, _hash(self.sub_ca_key))
+
+    def root_crl(self, at: datetime | None = None) -> x509.CertificateRevocationList:
+        """Return the root's indirect list, signed by the CRL signer."""
+        point = x509.IssuingDistributionPoint(
+            full_name=[
+                x509.UniformResourceIdentifier(f"http://crl.test.invalid/{self._root_label}.crl")
+            ],
+            relative_name=None,
+            only_contains_user_certs=False,
+            only_contains_ca_certs=False,
+            only_some_reasons=None,
+            indirect_crl=True,
+            only_contains_attribute_certs=False,
+        )
+        builder = self._list(self.list_signer.subject, self.list_key, at)
+        builder = builder.add_extension(point, critical=True)
+        for item in self.revoked:
+            if item.by_root:
+                builder = builder.add_revoked_certificate(_entry(item, self.root.subject))
+        return builder.sign(self.list_key, _hash(self.list_key))
+
+    def revocation_lists(self, at: datetime | None = None) -> RevocationLists:
+        """Return everything a path check with revocation needs."""
+        return RevocationLists((self.crl(at), self.root_crl(at)), (self.list_signer,))
+
+    def _list(
+        self, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, at: datetime | None
+    ) -> x509.CertificateRevocationListBuilder:
+        moment = (at or self.now).replace(microsecond=0)
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+        return (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(issuer)
+            .last_update(moment)
+            .next_update(moment + timedelta(days=_LIST_DAYS))
+            .add_extension(authority, critical=False)
+            .add_extension(x509.CRLNumber(len(self.revoked) + 1), critical=False)
+        )
+
+
+def _hash(
+    key: ec.EllipticCurvePrivateKey,
+) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
+    return _HASHES[key.key_size]
+
+
+def _entry(item: Revoked, issuer: x509.Name | None = None) -> x509.RevokedCertificate:
+    builder = x509.RevokedCertificateBuilder().serial_number(item.serial).revocation_date(item.when)
+    if issuer is not None:
+        names = x509.CertificateIssuer([x509.DirectoryName(issuer)])
+        builder = builder.add_extension(names, critical=True)
+    return builder.build()
