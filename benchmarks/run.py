@@ -249,8 +249,8 @@ def bare_handshake() -> float:
     from hsm_sim.certificates import han_certificate
     from smgw_emu.core.instants import WorldTime
     from smgw_emu.profiles import load
-    from smgw_emu.transport.presets import ServerIdentity, server_context
-    from smgw_emu.transport.tls import TlsServer
+    from smgw_emu.transport.presets import TlsIdentity, server_context
+    from smgw_emu.transport.tls import TlsConnection
 
     with tempfile.TemporaryDirectory() as folder:
         from datetime import UTC, datetime
@@ -259,14 +259,14 @@ def bare_handshake() -> float:
         key = module.generate("K", Curve.P384)
         leaf = han_certificate("ETHE0300000000", key, lambda d: module.sign_digest("K", d),
                                datetime.now(UTC))  # fmt: skip
-        made = ServerIdentity(leaf, lambda d: module.sign_digest("K", d), lambda: b"")
+        made = TlsIdentity(leaf, lambda d: module.sign_digest("K", d), lambda: b"")
         context = server_context("han-conexa", made).context
         client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         client_side.check_hostname, client_side.verify_mode = False, ssl.CERT_NONE
         profile = load().tls
 
         def once() -> int:
-            server = TlsServer(context, profile, WorldTime(0))
+            server = TlsConnection(context, profile, WorldTime(0))
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             client = client_side.wrap_bio(incoming, outgoing)
             while not server.established:

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -433,10 +434,14 @@ def _public_key(data: bytes) -> ec.EllipticCurvePublicKey:
     return public_key(CURVE_BY_OID[oid_text(objects[0x06])], objects[0x86])
 
 
+class _PlainSigner(Protocol):
+    def sign_plain(self, slot: str, message: bytes) -> bytes: ...
+
+
 class SlotSigner:
     """Signs readings with one slot (:class:`smgw_emu.core.signature.ReadingSigner`)."""
 
-    def __init__(self, module: SecurityModule, slot: str) -> None:
+    def __init__(self, module: _PlainSigner, slot: str) -> None:
         self._module = module
         self._slot = slot
 

@@ -20,10 +20,11 @@ import structlog
 from han.interface import HanInterface, HanMaterial
 from hardware.leds import LedSink, RecordingLeds
 from hardware.ports import MeterPort, PortEvents, SocketPort, open_port
-from hsm_sim import SecurityModule, SecurityModuleError
+from hsm_sim import Purpose, SecurityModuleError
 from hsm_sim.certificates import subject_key_identifier
+from hsm_sim.interface import KeyModule, open_module
 from hsm_sim.module import SlotSigner
-from hsm_sim.slots import HAN_TLS, WAN_SIG_SEAL
+from hsm_sim.slots import HAN_TLS, WAN_SIG_SEAL, gwa_key
 from lmn.sml.transport import START
 from secure_state.selftest import SelfTest, SelfTestResult
 from smgw_emu.core.config import GatewayConfig, UsagePoint, load_config
@@ -37,8 +38,9 @@ from smgw_emu.core.store import Store
 from smgw_emu.meter_line import MeterLine
 from smgw_emu.profiles import Profile, ProfileError, load
 from smgw_emu.transport.clock import Clock, Timer
-from smgw_emu.transport.presets import ServerIdentity, server_context
+from smgw_emu.transport.presets import TlsIdentity, server_context
 from smgw_emu.transport.server import HttpsServer
+from smgw_emu.wakeup_line import WakeupLine
 from wan.cms import Signer, sign
 from wan.profiles import taf_profile_xml
 
@@ -71,6 +73,7 @@ class Running:
     self_test: SelfTest
     han: HttpsServer | None
     lines: tuple[MeterLine, ...]
+    wakeup: WakeupLine | None
 
 
 class Gateway:
@@ -94,7 +97,9 @@ class Gateway:
         except ProfileError as error:
             raise ConfigError(str(error)) from error
         self.sink: LedSink = sink if sink is not None else RecordingLeds()
-        self.hsm = SecurityModule(directory / "hsm")
+        self.hsm: KeyModule = open_module(
+            self.config.security_module, directory, lambda: clock.now().ns
+        )
         self.lamps = LedState(since=clock.now())
         self.running: Running | None = None
         self.cause = ""
@@ -135,6 +140,8 @@ class Gateway:
         if running is not None:
             for line in running.lines:
                 line.port.stop()
+            if running.wakeup is not None:
+                running.wakeup.stop()
             if running.han is not None:
                 await running.han.stop()
             if orderly:
@@ -176,7 +183,8 @@ class Gateway:
         lines = tuple(self._meter_lines(device))
         # Without a consumer nothing listens (HAN-05, A9).
         han = self._han_server(device, self_test) if config.consumer else None
-        self.running = Running(device, self_test, han, lines)
+        wakeup = self._wakeup_line(device)
+        self.running = Running(device, self_test, han, lines, wakeup)
         if han is not None:
             listener = config.han
             try:
@@ -184,6 +192,7 @@ class Gateway:
             except OSError as error:
                 where = f"{listener.host}:{listener.port}"
                 raise SmgwError(f"HAN cannot listen on {where}: {error.strerror}") from error
+        await self._start_wakeup(wakeup)
         self_test.power_on(now)
         for line in lines:
             line.port.start()
@@ -246,7 +255,7 @@ class Gateway:
 
     def _han_server(self, device: Device, self_test: SelfTest) -> HttpsServer:
         leaf = self._certificate("han.der")
-        identity = ServerIdentity(
+        identity = TlsIdentity(
             leaf,
             lambda digest: self.hsm.sign_digest(HAN_TLS, digest),
             lambda: self.hsm.private_key_for_process(HAN_TLS),
@@ -295,6 +304,31 @@ class Gateway:
             line.port = port
             sources[name] = line
         return list(sources.values())
+
+    def _wakeup_line(self, device: Device) -> WakeupLine | None:
+        """The wake-up port, if one is configured and switched on."""
+        settings = self.config.wakeup
+        if settings is None or not settings.enabled:
+            return None
+        key = gwa_key(Purpose.SIG)
+        return WakeupLine(
+            device,
+            self.clock,
+            self.profile.wakeup,
+            lambda digest, signature: self.hsm.verify(key, digest, signature),
+            lambda: self._set_lamps(wakeup_at=self.clock.now()),
+            self._guard,
+        )
+
+    async def _start_wakeup(self, line: WakeupLine | None) -> None:
+        settings = self.config.wakeup
+        if line is None or settings is None:
+            return
+        try:
+            await line.start(settings.host, settings.port)
+        except OSError as error:
+            where = f"{settings.host}:{settings.port}"
+            raise SmgwError(f"wake-up cannot listen on {where}: {error.strerror}") from error
 
     # -- self-test -------------------------------------------------------------------------
 
@@ -392,6 +426,8 @@ class Gateway:
         if running is not None:
             for line in running.lines:
                 line.port.stop()
+            if running.wakeup is not None:
+                running.wakeup.stop()
             if running.han is not None:
                 running.han.stop_listening()
         self.han_address = None

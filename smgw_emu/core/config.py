@@ -10,6 +10,7 @@ import re
 import tomllib
 from datetime import time
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -52,6 +53,33 @@ class Listener(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: str = "127.0.0.1"
     port: int = 0
+
+
+class Wakeup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The wake-up port: address and UDP/TCP port (0: a free one), switched off by the GWA or not.
+
+    Stands in for the address the administrator sets (TR-03109-1 v1.0 3.2.2 WAF1).
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    enabled: bool = True
+
+
+class SecurityModule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The security module.
+
+    ``kind``: ``card`` (hsm_sim) or ``pkcs11`` (a token such as SoftHSM2, extra ``pkcs11``).
+    ``strict``: message keys and ephemeral pairs inside the module, the norm's command order in the
+    log. ``seed``: reproducible random numbers and keys, for tests only. ``library`` and ``token``:
+    PKCS#11 module and token label; its PIN is read from ``hsm.pin``.
+    """
+
+    kind: Literal["card", "pkcs11"] = "card"
+    strict: bool = False
+    seed: str = ""
+    library: str = ""
+    token: str = ""
 
 
 class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,6 +176,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clock: Clock = Clock()
     han: Listener = Listener()
     control: Listener = Listener()
+    wakeup: Wakeup | None = None
+    security_module: SecurityModule = SecurityModule()
     meter: tuple[Meter, ...] = ()
     consumer: tuple[Consumer, ...] = ()
     usage_point: tuple[UsagePoint, ...] = ()
@@ -213,7 +243,7 @@ def _check(config: GatewayConfig) -> None:
         config.device_id.medium == MEDIUM_GATEWAY,
         f"gateway.id: {config.gateway.id} is not of medium E (DIN 43863-5)",
     )
-    for listener in (config.han, config.control):
+    for listener in (config.han, config.control, config.wakeup or Listener()):
         _need(0 <= listener.port <= 65535, f"port {listener.port} is not a TCP port")
     _unique("meter", [meter.key for meter in config.meter])
     _unique("consumer", [consumer.login for consumer in config.consumer])

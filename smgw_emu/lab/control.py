@@ -6,6 +6,7 @@ HTTP on loopback only. Resources below ``/v1``:
 * ``GET state`` - phase, secure state and cause, clock, meters, self-test, store, keys
 * ``GET leds`` - lamps now and the recorded edges
 * ``GET logs/{system|calibration|consumer}?reader=LOGIN&count=N`` - newest entries
+* ``GET module?since=N`` - key slots and files of the security module, its command log
 * ``GET clock``, ``POST clock`` - ``{"speed": 60}``, ``{"pause": true}``, ``{"advance_s": 900}``,
   ``{"device_offset_ms": 5000, "device_valid": false}``
 * ``POST power`` - ``{"action": "off" | "on" | "cycle" | "cut"}``
@@ -125,6 +126,7 @@ class ControlServer:
             Route("/v1/state", self._route(self._state)),
             Route("/v1/leds", self._route(self._leds)),
             Route("/v1/logs/{log}", self._route(self._logs)),
+            Route("/v1/module", self._route(self._module)),
             Route("/v1/clock", self._route(self._clock_get), methods=["GET"]),
             Route("/v1/clock", self._route(self._clock_set), methods=["POST"]),
             Route("/v1/power", self._route(self._power), methods=["POST"]),
@@ -181,6 +183,16 @@ class ControlServer:
         count = int(request.query_params.get("count", "100"))
         entries = running.device.logbooks.last(log, reader, max(0, count))
         return {"log": log, "reader": reader, "entries": [log_json(entry) for entry in entries]}
+
+    async def _module(self, request: Request) -> dict[str, Any]:
+        module = self._gateway.hsm
+        entries = module.log.since(int(request.query_params.get("since", "0")))
+        return {
+            **gateway_state(self._gateway)["security_module"],
+            "log": [msgspec.to_builtins(entry) for entry in entries],
+            "slots": module.slots(),
+            "files": module.files(),
+        }
 
     def _virtual_clock(self) -> VirtualClock:
         clock = self._gateway.clock

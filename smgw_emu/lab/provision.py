@@ -59,6 +59,9 @@ class Plan:
     han_host: str = "127.0.0.1"
     han_port: int = 8443
     control_port: int = 8460
+    wakeup_port: int = 0
+    seed: str = ""
+    strict_module: bool = False
 
 
 def create_gateway(directory: Path, plan: Plan) -> Access:
@@ -98,7 +101,7 @@ def _fill(directory: Path, plan: Plan) -> Access:
     password = plan.password or secrets.token_urlsafe(12)
     p12_password = secrets.token_urlsafe(12)
     start = plan.now.datetime()
-    module = SecurityModule(directory / "hsm")
+    module = SecurityModule(directory / "hsm", seed=plan.seed)
     hash_name = load(plan.profile).tls.certificate_hash
     _issue_certificates(directory, device, module, start, hash_name)
     key = issue_consumer_key(plan.consumer, p12_password, start)
@@ -200,6 +203,11 @@ def _config_text(plan: Plan, device: DeviceId, consumer: Consumer) -> str:
         'host = "127.0.0.1"',
         f"port = {plan.control_port}",
         "",
+        "[wakeup]",
+        f'host = "{plan.han_host}"',
+        f"port = {plan.wakeup_port}",
+        "",
+        *_module_section(plan),
         "[[meter]]",
         f'id = "{meter}"',
         f"source = {_quoted(plan.meter_source)}",
@@ -224,6 +232,13 @@ def _config_text(plan: Plan, device: DeviceId, consumer: Consumer) -> str:
             f'start = "{begin}"',
         ]
     return "\n".join(lines) + "\n"
+
+
+def _module_section(plan: Plan) -> list[str]:
+    lines = ["[security_module]", f"strict = {str(plan.strict_module).lower()}"]
+    if plan.seed:
+        lines.append(f"seed = {_quoted(plan.seed)}  # reproducible: its keys are no secret")
+    return [*lines, ""]
 
 
 def _quoted(text: str) -> str:

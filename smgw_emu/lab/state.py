@@ -8,7 +8,7 @@ from smgw_emu.core.instants import MILLISECOND, WorldTime
 from smgw_emu.core.leds import Leds, LedState
 from smgw_emu.core.logbook import LogEntry
 from smgw_emu.core.values import scaled
-from smgw_emu.gateway import Gateway
+from smgw_emu.gateway import Gateway, Running
 from smgw_emu.transport.clock import VirtualClock
 
 
@@ -45,6 +45,31 @@ def _lamp_state(state: LedState) -> dict[str, Any]:
     }
 
 
+def _module(gateway: Gateway) -> dict[str, Any]:
+    module = gateway.hsm
+    return {
+        "kind": gateway.config.security_module.kind,
+        "life_cycle": module.life_cycle,
+        "strict": module.strict,
+        "reproducible": module.deterministic,
+        "commands": module.log.total,
+    }
+
+
+def _wakeup(running: Running) -> dict[str, Any] | None:
+    line = running.wakeup
+    if line is None or line.address is None:
+        return None
+    service = line.service
+    return {
+        "address": list(line.address),
+        "transport": line.transport,
+        "accepted": service.accepted,
+        "last_valid": _iso(line.last_valid),
+        "refused": {reason.value: count for reason, count in service.rejected.items()},
+    }
+
+
 def gateway_state(gateway: Gateway) -> dict[str, Any]:
     """Return everything the lab may know, without secrets."""
     now = gateway.clock.now()
@@ -55,6 +80,7 @@ def gateway_state(gateway: Gateway) -> dict[str, Any]:
         "world_time": now.iso(),
         **_lamp_state(gateway.lamps),
         "cause": gateway.cause,
+        "security_module": _module(gateway),
         "han": None,
         "han_key": "security module" if gateway.key_in_module else "process (fallback)",
     }
@@ -88,6 +114,7 @@ def gateway_state(gateway: Gateway) -> dict[str, Any]:
         }
         for line in running.lines
     ]
+    state["wakeup"] = _wakeup(running)
     state["current"] = [
         {
             "meter": meter,

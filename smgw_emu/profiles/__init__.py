@@ -55,15 +55,19 @@ class Leds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """HAN server TLS: preset name and limits in seconds."""
+    """TLS of one interface: preset, limits in seconds and payload octets (0: none), alerts.
+
+    ``certificate_hash`` is the hash of the self-signed HAN certificate.
+    """
 
     preset: str
-    idle_s: Positive
+    idle_s: Natural
     max_session_s: Positive
     close_s: Positive
     handshake_s: Positive
-    certificate_hash: Literal["sha256", "sha384", "sha512"]
     alerts: tuple[int, ...]
+    max_octets: Natural = 0
+    certificate_hash: Literal["sha256", "sha384", "sha512"] = "sha256"
 
 
 class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +135,33 @@ class Sml(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_elements: Positive
 
 
+class Wakeup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Wake-up service: window, memory and rate in seconds, byte order, use without valid time."""
+
+    window_s: Positive
+    memory_s: Positive
+    signature_checks: Positive
+    rate_s: Positive
+    byte_order: Literal["little", "big", "either"]
+    without_time: bool
+    transport: Literal["udp", "tcp", "both"]
+
+
+class Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Time synchronisation: seconds, shares in percent, drift in ppm, years of the range."""
+
+    smallest_period_s: Positive
+    tolerance_percent: Positive
+    warning_percent: Positive
+    max_drift_ppm: Positive
+    rtt_limit_ms: Positive
+    max_step_s: Positive
+    min_poll_s: Positive
+    timeout_s: Positive
+    first_year: Positive
+    last_year: Positive
+
+
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything a firmware line decides."""
 
@@ -139,6 +170,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     boot: Boot
     leds: Leds
     tls: Tls
+    wan_tls: Tls
+    lmn_tls: Tls
     http: Http
     digest: Digest
     m2m: M2m
@@ -146,6 +179,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     registration: Registration
     retention: Retention
     sml: Sml
+    wakeup: Wakeup
+    time: Time
 
 
 def _read(name: str, folder: Path | None) -> dict[str, Any]:

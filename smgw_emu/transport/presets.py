@@ -1,11 +1,11 @@
-"""TLS presets as data (crypto.md 1.2, 5.3) and the contexts built from them."""
+"""TLS presets as data (crypto.md 1, 5.3) and the contexts built from them."""
 
 from __future__ import annotations
 
 import os
 import ssl
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -17,31 +17,68 @@ _ALL_SUITES = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-ECDSA-AES128-SHA256:ECDHE-ECDSA-AES256-SHA384"
 )
+# higher key length first (DS2 Handshake.60)
+_ALL_GROUPS = "brainpoolP512r1:brainpoolP384r1:P-384:brainpoolP256r1:P-256"
 _ECDSA_ONLY = "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512"  # TR-03116-3 table 9
+_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME: the device's clock decides, not the host's
 
 
 @dataclass(frozen=True, slots=True)
 class TlsPreset:
-    """TLS 1.2 settings of one interface; lists in OpenSSL spelling, in wire order."""
+    """TLS 1.2 settings of one interface; lists in OpenSSL spelling, in wire order.
+
+    Attributes:
+        name: how profiles call it.
+        interface: WAN, HAN or LMN.
+        suites: cipher suites.
+        groups: curves, of ephemeral keys and of certificates.
+        signature_algorithms: of the handshake.
+        source: where the lists come from.
+    """
 
     name: str
+    interface: str
     suites: str
     groups: str
     signature_algorithms: str
+    source: str
 
 
 PRESETS = MappingProxyType(
     {
         preset.name: preset
         for preset in (
-            # IF_GW_CON A-1.2: "Alle anderen Kurvenformen werden nicht unterstuetzt"
-            TlsPreset("han-conexa", _ALL_SUITES, "P-384", _ECDSA_ONLY),
-            # TR-03116-3 (2025) 5.2: all five, higher key length first (DS2 Handshake.60)
+            TlsPreset(
+                "wan",
+                "WAN",
+                _ALL_SUITES,
+                _ALL_GROUPS,
+                _ECDSA_ONLY,
+                "TR-03116-3 (2025) 4.2: must and should lists, nothing else",
+            ),
+            TlsPreset(
+                "lmn",
+                "LMN",
+                _ALL_SUITES,
+                _ALL_GROUPS,
+                _ECDSA_ONLY,
+                "TR-03116-3 (2025) 6.2: as in the WAN",
+            ),
+            TlsPreset(
+                "han-conexa",
+                "HAN",
+                _ALL_SUITES,
+                "P-384",
+                _ECDSA_ONLY,
+                'IF_GW_CON A-1.2: "Alle anderen Kurvenformen werden nicht unterstuetzt"',
+            ),
             TlsPreset(
                 "han-tr2025",
+                "HAN",
                 _ALL_SUITES,
-                "brainpoolP512r1:brainpoolP384r1:P-384:brainpoolP256r1:P-256",
+                _ALL_GROUPS,
                 _ECDSA_ONLY,
+                "TR-03116-3 (2025) 5.2: all four suites, all five curves",
             ),
         )
     }
@@ -49,63 +86,133 @@ PRESETS = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class ServerIdentity:
-    """The server's certificate and the security module's signing function.
+class TlsIdentity:
+    """An end's certificate and the security module's signing function.
 
     Attributes:
         certificate: leaf, DER.
         sign: digest -> DER signature; the key stays where it is.
         private_key: called only if the key bridge does not work here; returns PEM.
+        chain: certificates sent after the leaf, DER.
     """
 
     certificate: bytes
     sign: Callable[[bytes], bytes]
     private_key: Callable[[], bytes]
+    chain: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class ServerContext:
+class TlsContext:
     """A ready context; ``key_in_module`` tells whether the TLS key stayed in the module."""
 
     context: ssl.SSLContext
     key_in_module: bool
 
 
+def preset(name: str) -> TlsPreset:
+    """Return a preset.
+
+    Raises:
+        ConfigError: no such preset.
+    """
+    found = PRESETS.get(name)
+    if found is None:
+        raise ConfigError(f"no TLS preset {name!r}; there are: {', '.join(PRESETS)}")
+    return found
+
+
 def server_context(
-    preset_name: str, identity: ServerIdentity, *, keylog: str | None = None
-) -> ServerContext:
-    """Build the HAN server's context: client certificate asked for, any accepted.
+    preset_name: str,
+    identity: TlsIdentity,
+    *,
+    peers: Sequence[bytes] | None = None,
+    keylog: str | None = None,
+) -> TlsContext:
+    """Build a server's context.
+
+    Args:
+        preset_name: one of :data:`PRESETS`.
+        identity: the server's own.
+        peers: the only client certificates allowed, DER, one of them required; None: any
+            certificate, or none, is let in and judged later (HAN).
+        keylog: file for the secrets of captures.
 
     Raises:
         ConfigError: no such preset.
         LibsslError: libssl cannot be configured on this platform.
     """
-    preset = PRESETS.get(preset_name)
-    if preset is None:
-        raise ConfigError(f"no TLS preset {preset_name!r}; there are: {', '.join(PRESETS)}")
+    context = _base(ssl.PROTOCOL_TLS_SERVER, preset(preset_name), keylog)
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    in_module = _install_key(context, identity)
+    if peers is None:
+        context.verify_mode = ssl.CERT_OPTIONAL
+        _libssl.accept_any_client_certificate(context)
+    else:
+        _pin(context, peers)
+    _libssl.disable_session_cache(context)
+    return TlsContext(context, in_module)
+
+
+def client_context(
+    preset_name: str,
+    identity: TlsIdentity | None,
+    peers: Sequence[bytes],
+    *,
+    keylog: str | None = None,
+) -> TlsContext:
+    """Build a client's context; the server must show one of ``peers`` (DS2 Handshake.160/.170).
+
+    Validity periods are not checked here, because libssl would ask the host's clock:
+    :class:`smgw_emu.transport.tls.TlsConnection` asks the device's.
+
+    Args:
+        preset_name: one of :data:`PRESETS`.
+        identity: the client's own, None for a client without certificate.
+        peers: configured end-entity certificates of the server, DER.
+        keylog: file for the secrets of captures.
+
+    Raises:
+        ConfigError: no such preset, or no peer configured.
+        LibsslError: libssl cannot be configured on this platform.
+    """
+    context = _base(ssl.PROTOCOL_TLS_CLIENT, preset(preset_name), keylog)
+    context.check_hostname = False  # the certificate itself is configured, not a name
+    _pin(context, peers)
+    in_module = _install_key(context, identity) if identity is not None else True
+    return TlsContext(context, in_module)
+
+
+def _base(protocol: int, settings: TlsPreset, keylog: str | None) -> ssl.SSLContext:
     _libssl.check()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ssl.SSLContext(protocol)
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(preset.suites)
-    context.options |= (
-        ssl.OP_NO_RENEGOTIATION
-        | ssl.OP_NO_TICKET
-        | ssl.OP_NO_COMPRESSION
-        | ssl.OP_CIPHER_SERVER_PREFERENCE
-    )
-    _libssl.set_groups(context, preset.groups)
-    _libssl.set_signature_algorithms(context, preset.signature_algorithms)
+    context.set_ciphers(settings.suites)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION
+    _libssl.set_groups(context, settings.groups)
+    _libssl.set_signature_algorithms(context, settings.signature_algorithms)
     if keylog:
         context.keylog_filename = keylog
-    in_module = _install_key(context, identity)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    _libssl.accept_any_client_certificate(context)
-    _libssl.disable_session_cache(context)
-    return ServerContext(context, in_module)
+    return context
 
 
-def _install_key(context: ssl.SSLContext, identity: ServerIdentity) -> bool:
-    pem = ssl.DER_cert_to_PEM_cert(identity.certificate).encode()
+def _pin(context: ssl.SSLContext, peers: Sequence[bytes]) -> None:
+    """Make the given certificates, and nothing they issued, the only ones accepted."""
+    if not peers:
+        raise ConfigError("no peer certificate is configured")
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_verify_locations(cadata=b"".join(peers))
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError(f"a configured peer certificate cannot be read: {error}") from error
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
+
+
+def _install_key(context: ssl.SSLContext, identity: TlsIdentity) -> bool:
+    pem = "".join(
+        ssl.DER_cert_to_PEM_cert(item) for item in (identity.certificate, *identity.chain)
+    ).encode()
     with tempfile.TemporaryDirectory(prefix="smgw-") as folder:
         chain = os.path.join(folder, "chain.pem")  # noqa: PTH118  # handed to C
         _write_private(chain, pem)

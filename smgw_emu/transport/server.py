@@ -113,7 +113,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, server: HttpsServer) -> None:
         self._server = server
         self._http = HttpServer(server.profile.http)
-        self._tls = tls.TlsServer(server.context, server.profile.tls, server.clock.now())
+        self._tls = tls.TlsConnection(server.context, server.profile.tls, server.clock.now())
         self._transport: asyncio.Transport | None = None
         self._timer: Timer | None = None
         self._session = Session()

@@ -1,28 +1,40 @@
-"""A sans-IO TLS server connection on ``SSLObject`` and two ``MemoryBIO`` (crypto.md 5.9, 5.10).
+"""A sans-IO TLS 1.2 connection on ``SSLObject`` and two ``MemoryBIO`` (crypto.md 5.9, 5.10).
 
-Octets of the wire go in, events come out, :meth:`TlsServer.output` holds what must be sent. Time
-is an argument: the handshake, idle and session limits are deadlines, not timers.
+Octets of the wire go in, events come out, :meth:`TlsConnection.output` holds what must be sent.
+Time is an argument: handshake, idle and session limits are deadlines, not timers.
 
 * A failed handshake leaves its fatal alert in the output before the connection ends; an alert
   outside the device's table is replaced by handshake_failure (40), so the peer sees only alerts
   of IF_GW_CON table 1.
-* A client that asks for renegotiation gets no_renegotiation (100) and the connection ends
-  (IF_GW_CON A-1.2).
+* A peer that asks for renegotiation gets no_renegotiation (100) and the connection ends
+  (IF_GW_CON A-1.2), whichever side it is.
 * ``close_notify`` is answered; the transport must close within ``close_s``.
+* A limit of payload octets (LMN) is checked before a write, so it is never exceeded.
+* A :class:`Watcher` sees the plaintext handshake before libssl does and may refuse with an alert.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from smgw_emu.core.instants import SECOND, WorldTime
 from smgw_emu.profiles import Tls as TlsLimits
+from smgw_emu.transport.handshake import (
+    CLIENT_HELLO,
+    ClientHello,
+    HandshakeError,
+    HandshakeReader,
+    parse_client_hello,
+)
 
 _ALERT_RECORD = b"\x15\x03"
 _ALERT_LENGTH = 7
 _HANDSHAKE_FAILURE = 40
+_DECODE_ERROR = 50
 _READ_SIZE = 65_536
 
 
@@ -36,12 +48,13 @@ class TlsEnd(StrEnum):
     RENEGOTIATION = "renegotiation refused"
     IDLE = "idle too long"
     TOO_OLD = "session too long"
+    VOLUME = "payload limit reached"
     LOCAL = "closed by us"
 
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """The handshake is complete; ``certificate`` is the client's in DER, or None."""
+    """The handshake is complete; ``certificate`` is the peer's in DER, or None."""
 
     certificate: bytes | None
 
@@ -55,7 +68,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The connection is over: send :meth:`TlsServer.output`, then close the transport."""
+    """The connection is over: send :meth:`TlsConnection.output`, then close the transport."""
 
     reason: TlsEnd
     detail: str = ""
@@ -64,24 +77,80 @@ class Ended:
 TlsEvent = Established | Data | Ended
 
 
-class TlsServer:
-    """One TLS connection in the server's role.
+class Watcher(Protocol):
+    """Looks at the plaintext handshake."""
+
+    def message(self, kind: int, body: bytes, *, ours: bool) -> int | None:
+        """See a handshake message; return the number of a fatal alert to refuse with."""
+
+
+class TlsConnection:
+    """One TLS connection.
 
     Args:
-        context: from :func:`smgw_emu.transport.presets.server_context`.
-        limits: seconds for handshake, idleness, session; allowed alerts.
+        context: from :mod:`smgw_emu.transport.presets`.
+        limits: seconds for handshake, idleness, session; payload octets; allowed alerts.
         now: world time of the transport's connect.
+        server_side: the own role.
+        server_name: host name a client asks for (SNI), "" for none.
+        watcher: sees the plaintext handshake.
     """
 
-    __slots__ = ("_in", "_limits", "_out", "_ssl", "established", "last_data", "opened", "over")
+    __slots__ = (
+        "_in",
+        "_limits",
+        "_out",
+        "_reader",
+        "_sent_reader",
+        "_ssl",
+        "_watcher",
+        "established",
+        "hello",
+        "last_data",
+        "opened",
+        "over",
+        "payload",
+    )
 
-    def __init__(self, context: ssl.SSLContext, limits: TlsLimits, now: WorldTime) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        limits: TlsLimits,
+        now: WorldTime,
+        *,
+        server_side: bool = True,
+        server_name: str = "",
+        watcher: Watcher | None = None,
+    ) -> None:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._ssl = context.wrap_bio(self._in, self._out, server_side=True)
+        self._ssl = context.wrap_bio(
+            self._in, self._out, server_side=server_side, server_hostname=server_name or None
+        )
         self._limits = limits
+        self._watcher = watcher
+        self._reader: HandshakeReader | None = HandshakeReader()
+        self._sent_reader = HandshakeReader()
+        self.hello: ClientHello | None = None
         self.opened = self.last_data = now
+        self.payload = 0
         self.established = False
         self.over = False
+
+    def start(self, now: WorldTime) -> list[TlsEvent]:
+        """Begin the handshake as a client."""
+        event = self._handshake(now)
+        return [] if event is None else [event]
+
+    @property
+    def version(self) -> str:
+        """The negotiated protocol, "" before the handshake."""
+        return self._ssl.version() or ""
+
+    @property
+    def suite(self) -> str:
+        """The negotiated cipher suite in OpenSSL's spelling, "" before the handshake."""
+        cipher = self._ssl.cipher()
+        return cipher[0] if cipher else ""
 
     def output(self) -> bytes:
         """Return and forget what must be sent now."""
@@ -93,6 +162,9 @@ class TlsServer:
             return []
         if not data:
             return [self._end(TlsEnd.PEER_CLOSED)]
+        refused = self._inspect(data)
+        if refused is not None:
+            return [refused]
         self._in.write(data)
         events: list[TlsEvent] = []
         if not self.established:
@@ -102,11 +174,17 @@ class TlsServer:
             events.append(event)
         return events + self._read(now)
 
-    def send(self, data: bytes, now: WorldTime) -> None:
-        """Encrypt octets into the output."""
-        if self.established and not self.over:
-            self.last_data = now
-            self._ssl.write(data)
+    def send(self, data: bytes, now: WorldTime) -> list[TlsEvent]:
+        """Encrypt octets into the output; at the payload limit the connection ends instead."""
+        if not self.established or self.over:
+            return []
+        limit = self._limits.max_octets
+        if limit and self.payload + len(data) > limit:
+            return self.close(TlsEnd.VOLUME)
+        self.payload += len(data)
+        self.last_data = now
+        self._ssl.write(data)
+        return []
 
     def close(self, reason: TlsEnd = TlsEnd.LOCAL) -> list[TlsEvent]:
         """Say close_notify and end."""
@@ -123,9 +201,8 @@ class TlsServer:
         limits = self._limits
         if not self.established:
             return self.opened + limits.handshake_s * SECOND
-        return min(
-            self.last_data + limits.idle_s * SECOND, self.opened + limits.max_session_s * SECOND
-        )
+        oldest = self.opened + limits.max_session_s * SECOND
+        return min(self.last_data + limits.idle_s * SECOND, oldest) if limits.idle_s else oldest
 
     def on_deadline(self, now: WorldTime) -> list[TlsEvent]:
         """End the connection if a limit has been reached."""
@@ -139,10 +216,41 @@ class TlsServer:
 
     # -- inner steps -----------------------------------------------------------------------
 
+    def _inspect(self, data: bytes) -> Ended | None:
+        """Show the plaintext handshake to the watcher before libssl sees it."""
+        if self._reader is None:
+            return None
+        try:
+            for kind, body in self._reader.receive(data):
+                alert = self._look(kind, body)
+                if alert is not None:
+                    return self._refuse(alert)
+        except HandshakeError:
+            self._reader = None
+            # libssl finds the right alert; a watcher that cannot look must not let it pass
+            return None if self._watcher is None else self._refuse(_DECODE_ERROR)
+        if self._reader.over:
+            self._reader = None
+        return None
+
+    def _look(self, kind: int, body: bytes) -> int | None:
+        if kind == CLIENT_HELLO and self.hello is None:
+            with contextlib.suppress(HandshakeError):
+                self.hello = parse_client_hello(body)
+        if self._watcher is None:
+            return None
+        return self._watcher.message(kind, body, ours=False)
+
+    def _refuse(self, alert: int) -> Ended:
+        allowed = alert if alert in self._limits.alerts else _HANDSHAKE_FAILURE
+        self._out.write(b"\x15\x03\x03\x00\x02\x02" + bytes((allowed,)))
+        return self._end(TlsEnd.HANDSHAKE_FAILED, f"refused with alert {alert}")
+
     def _handshake(self, now: WorldTime) -> TlsEvent | None:
         try:
             self._ssl.do_handshake()
         except ssl.SSLWantReadError:
+            self._show_own()
             return None
         except (ssl.SSLError, ValueError) as error:
             self._restrict_alert()
@@ -167,12 +275,26 @@ class TlsServer:
                 self._say_goodbye()
                 return [*events, self._end(TlsEnd.PEER_CLOSED)]
             self.last_data = now
+            self.payload += len(data)
             events.append(Data(data))
+            limit = self._limits.max_octets
+            if limit and self.payload >= limit:
+                return [*events, *self.close(TlsEnd.VOLUME)]
         if self._out.pending > unsent:
             # Reading only ever writes the refusal of a renegotiation.
             self._say_goodbye()
             events.append(self._end(TlsEnd.RENEGOTIATION))
         return events
+
+    def _show_own(self) -> None:
+        """Show our own flight to the watcher (a client's random number is in it)."""
+        if self._watcher is None or self._sent_reader.over:
+            return
+        pending = self._out.read()
+        self._out.write(pending)
+        for kind, body in self._sent_reader.receive(pending):
+            self._watcher.message(kind, body, ours=True)
+        self._sent_reader.over = True
 
     def _say_goodbye(self) -> None:
         try:

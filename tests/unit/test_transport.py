@@ -21,7 +21,7 @@ from smgw_emu.core.instants import SECOND, WorldTime
 from smgw_emu.profiles import ProfileError, available, load
 from smgw_emu.transport import _libssl, tls
 from smgw_emu.transport.http import BadRequest, HttpServer, NoMoreRequests, Request, Response
-from smgw_emu.transport.presets import PRESETS, ServerIdentity, server_context
+from smgw_emu.transport.presets import PRESETS, TlsIdentity, server_context
 
 PROFILE = load()
 NOW = WorldTime(1_800_000_000 * SECOND)
@@ -188,7 +188,7 @@ def identity(tmp_path_factory):
         lambda d: module.sign_digest(HAN_TLS, d),
         datetime(2026, 1, 1, tzinfo=UTC),
     )
-    return ServerIdentity(
+    return TlsIdentity(
         leaf,
         lambda d: module.sign_digest(HAN_TLS, d),
         lambda: module.private_key_for_process(HAN_TLS),
@@ -217,8 +217,8 @@ class Client:
         return self.outgoing.read()
 
 
-def connect(context, now=NOW) -> tuple[tls.TlsServer, Client]:
-    server, client = tls.TlsServer(context, PROFILE.tls, now), Client()
+def connect(context, now=NOW) -> tuple[tls.TlsConnection, Client]:
+    server, client = tls.TlsConnection(context, PROFILE.tls, now), Client()
     for _ in range(4):
         events = server.receive(client.step(), now)
         client.incoming.write(server.output())
@@ -253,8 +253,8 @@ def test_a_module_that_refuses_fails_the_handshake(identity):
     def locked(_digest):
         raise SecurityModuleError("locked")
 
-    broken = ServerIdentity(identity.certificate, locked, identity.private_key)
-    server = tls.TlsServer(server_context("han-conexa", broken).context, PROFILE.tls, NOW)
+    broken = TlsIdentity(identity.certificate, locked, identity.private_key)
+    server = tls.TlsConnection(server_context("han-conexa", broken).context, PROFILE.tls, NOW)
     (event,) = server.receive(Client().step(), NOW)
     assert event.reason is tls.TlsEnd.HANDSHAKE_FAILED
     assert server.output()[-1] in PROFILE.tls.alerts
@@ -276,7 +276,7 @@ def test_limits_of_a_session(context):
     assert client.ssl.read(1) == b"x"
     assert client.ssl.read() == b""  # close_notify, not a bare end
     assert server.next_deadline() is None
-    fresh = tls.TlsServer(context, PROFILE.tls, NOW)
+    fresh = tls.TlsConnection(context, PROFILE.tls, NOW)
     assert fresh.next_deadline() == NOW + 20 * SECOND
     (event,) = fresh.on_deadline(NOW + 20 * SECOND)
     assert event.reason is tls.TlsEnd.HANDSHAKE_TIMEOUT
@@ -298,7 +298,7 @@ def test_close_notify_is_answered(context):
 @fuzz(Client().step())
 def test_arbitrary_bytes_on_the_tls_port_end_in_a_listed_alert(data):
     """10 000 first flights: waiting, an end with an alert of the table, or silence."""
-    server = tls.TlsServer(_FUZZED, PROFILE.tls, NOW)
+    server = tls.TlsConnection(_FUZZED, PROFILE.tls, NOW)
     for event in server.receive(data, NOW):
         assert isinstance(event, (tls.Ended, tls.Data, tls.Established))
     out = server.output()
@@ -319,7 +319,7 @@ def _fuzz_context() -> ssl.SSLContext:
         lambda d: module.sign_digest(HAN_TLS, d),
         datetime(2026, 1, 1, tzinfo=UTC),
     )
-    made = ServerIdentity(leaf, lambda d: module.sign_digest(HAN_TLS, d), lambda: b"")
+    made = TlsIdentity(leaf, lambda d: module.sign_digest(HAN_TLS, d), lambda: b"")
     return server_context("han-conexa", made).context
 
 
@@ -330,7 +330,7 @@ def test_the_tr_2025_preset_takes_all_five_curves(identity):
     """crypto.md 1.2: the other profile offers what CONEXA does not."""
     context = server_context("han-tr2025", identity).context
     for group in ("P-256", "brainpoolP512r1"):
-        server = tls.TlsServer(context, PROFILE.tls, NOW)
+        server = tls.TlsConnection(context, PROFILE.tls, NOW)
         client = Client(f"{group}:P-384")
         server.receive(client.step(), NOW)
         assert server.output()[:1] == b"\x16"
@@ -370,7 +370,7 @@ def test_the_han_certificate_in_both_reported_forms(tmp_path, name):
 def test_unknown_presets_and_profiles_are_named(tmp_path):
     """A typo gets the list of what exists."""
     with pytest.raises(ConfigError, match="han-conexa"):
-        server_context("nope", ServerIdentity(b"", lambda d: d, lambda: b""))
+        server_context("nope", TlsIdentity(b"", lambda d: d, lambda: b""))
     with pytest.raises(ProfileError, match="conexa-3.0/v3.87"):
         load("nope/nope")
     (tmp_path / "zero.toml").write_text('extends = "conexa-3.0/v3.87"\n[leds]\ntls_ms = 0\n')

@@ -1,0 +1,136 @@
+"""Who looks at a plaintext handshake: the device's clock, a gate, the security module's order.
+
+Alerts are RFC 5246 7.2's numbers; the connection replaces those its profile does not know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from hsm_sim import Curve, SecurityModule, SecurityModuleError
+from hsm_sim.curves import public_key
+from smgw_emu.core.errors import RemoteProtocolError
+from smgw_emu.transport.handshake import (
+    CERTIFICATE,
+    CLIENT_HELLO,
+    GROUP_NAMES,
+    SERVER_HELLO,
+    SERVER_KEY_EXCHANGE,
+    ClientHello,
+    parse_certificates,
+    parse_client_hello,
+    parse_server_key_exchange,
+)
+from smgw_emu.transport.tls import Watcher
+
+ILLEGAL_PARAMETER, BAD_CERTIFICATE, CERTIFICATE_EXPIRED = 47, 42, 45
+DECRYPT_ERROR, INTERNAL_ERROR = 51, 80
+
+
+class Watchers:
+    """Several watchers; the first refusal counts."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._watchers = watchers
+
+    def message(self, kind: int, body: bytes, *, ours: bool) -> int | None:
+        """Show the message to each."""
+        for watcher in self._watchers:
+            alert = watcher.message(kind, body, ours=ours)
+            if alert is not None:
+                return alert
+        return None
+
+
+class ValidityWatcher:
+    """Checks the peer's validity period against the device clock.
+
+    Args:
+        device_time: the device's time, None while it is not valid: then the check is left out, as
+            TR-03109-1 v1.0 3.2.6.3.4 allows.
+    """
+
+    def __init__(self, device_time: Callable[[], datetime | None]) -> None:
+        self._device_time = device_time
+
+    def message(self, kind: int, body: bytes, *, ours: bool) -> int | None:
+        """Refuse an expired or not yet valid leaf."""
+        if ours or kind != CERTIFICATE:
+            return None
+        now, chain = self._device_time(), parse_certificates(body)
+        if now is None or not chain:
+            return None
+        try:
+            leaf = x509.load_der_x509_certificate(chain[0])
+            good = leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc
+        except ValueError:
+            return BAD_CERTIFICATE
+        return None if good else CERTIFICATE_EXPIRED
+
+
+class HelloGate:
+    """Refuses ClientHellos by a rule, as quirks of real devices do.
+
+    Args:
+        rule: offer -> alert number, None to let it pass.
+    """
+
+    def __init__(self, rule: Callable[[ClientHello], int | None]) -> None:
+        self._rule = rule
+
+    def message(self, kind: int, body: bytes, *, ours: bool) -> int | None:
+        """Ask the rule."""
+        if ours or kind != CLIENT_HELLO:
+            return None
+        return self._rule(parse_client_hello(body))
+
+
+class ModuleWatcher:
+    """The security module's part of figures F28 and F29 for a TLS client, in strict mode.
+
+    The module draws random A, runs the ECKA with the server's ephemeral point and verifies the
+    server's signature; CertificateVerify goes through it anyway. What libssl really uses for A and
+    for the premaster secret are numbers of its own: a declared divergence (TR digest C.4). The
+    verification counts: if the module says no, the handshake ends.
+
+    Args:
+        module: the security module.
+        peer: name of the imported public key the server must sign with.
+    """
+
+    def __init__(self, module: SecurityModule, peer: str) -> None:
+        self._module = module
+        self._peer = peer
+        self._randoms = [b"", b""]
+        module.random(32)
+
+    def message(self, kind: int, body: bytes, *, ours: bool) -> int | None:
+        """Follow the handshake."""
+        if kind == CLIENT_HELLO and ours:
+            self._randoms[0] = body[2:34]
+        elif kind == SERVER_HELLO and not ours:
+            self._randoms[1] = body[2:34]
+        elif kind == SERVER_KEY_EXCHANGE and not ours:
+            return self._key_exchange(body)
+        return None
+
+    def _key_exchange(self, body: bytes) -> int | None:
+        exchange = parse_server_key_exchange(body)
+        try:
+            curve = Curve(GROUP_NAMES.get(exchange.group, ""))
+            peer: ec.EllipticCurvePublicKey = public_key(curve, exchange.point)
+        except (ValueError, RemoteProtocolError):
+            return ILLEGAL_PARAMETER
+        signed = b"".join(self._randoms) + exchange.parameters
+        digest = hashlib.new(exchange.hash_name, signed).digest()
+        try:
+            self._module.agree_ephemeral(peer)
+            right = self._module.verify(self._peer, digest, exchange.signature)
+        except SecurityModuleError:
+            return INTERNAL_ERROR
+        return None if right else DECRYPT_ERROR

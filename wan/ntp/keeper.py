@@ -1,0 +1,131 @@
+"""Keeping legal time: what samples and silence mean (TR-03109-1 v1.0 3.2.6).
+
+Theory of operation. ZAmax is 3 % of the smallest billing-relevant period, 27 s for 15 minutes.
+
+* **No valid time** (first start, after a fault): the first authentic sample sets the clock; its
+  deviation is not limited, nor is condition 2 below asked (3.2.6.3.4, fn 5).
+* **Valid time**: a sample counts only if ``RTT < ZAmax`` (condition 1; else the GWA finds an entry
+  in the log) and ``|ZA| + RTT/2 < ZAmax`` (condition 2). The clock is corrected by ZA. A sample
+  that breaks condition 2 means the limit was overstepped: calibration log, the GWA is informed,
+  values are marked; the clock is corrected all the same, since the server is the truth.
+* **Silence**: after ``T = warning * period * tolerance / drift`` without a valid synchronisation
+  the GWA is alarmed and the calibration log gets an entry. When the drift may have used up the
+  whole of ZAmax (T / warning) time counts as invalid [I].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from smgw_emu.core.instants import SECOND, WorldTime
+from smgw_emu.profiles import Time as Limits
+from wan.ntp.client import Sample
+
+_MILLION = 1_000_000
+
+
+class TimeEventKind(StrEnum):
+    """What happened to time."""
+
+    SET = "clock set by the first authentic time"
+    CORRECTED = "clock corrected"
+    ROUND_TRIP_TOO_LONG = "measurement discarded: round-trip time"
+    DEVIATION_TOO_LARGE = "deviation above the limit"
+    ALARM = "no valid synchronisation within T"
+    INVALID = "time is no longer valid"
+
+
+@dataclass(frozen=True, slots=True)
+class TimeEvent:
+    """One event.
+
+    Attributes:
+        kind: what happened.
+        step: by how much the clock is to be moved, nanoseconds; 0: not at all.
+        valid: whether time is valid from now on.
+        round_trip: RTT of the sample, nanoseconds.
+    """
+
+    kind: TimeEventKind
+    step: int = 0
+    valid: bool = True
+    round_trip: int = 0
+
+    @property
+    def calibration(self) -> bool:
+        """Whether the calibration log gets an entry and the GWA is told."""
+        return self.kind in {
+            TimeEventKind.DEVIATION_TOO_LARGE,
+            TimeEventKind.ALARM,
+            TimeEventKind.INVALID,
+        }
+
+
+class TimeKeeper:
+    """Decides on samples and silence.
+
+    Args:
+        limits: of the profile.
+        now: power-up.
+        valid: whether the RTC kept valid time (3.2.6.3 no. 4).
+    """
+
+    def __init__(self, limits: Limits, now: WorldTime, *, valid: bool) -> None:
+        self._limits = limits
+        self.valid = valid
+        self.last_sync: WorldTime | None = None
+        self._since = now
+        self._alarmed = False
+
+    @property
+    def max_deviation(self) -> int:
+        """ZAmax in nanoseconds."""
+        limits = self._limits
+        return limits.smallest_period_s * SECOND * limits.tolerance_percent // 100
+
+    @property
+    def alarm_time(self) -> int:
+        """T in nanoseconds."""
+        return self.holdover * self._limits.warning_percent // 100
+
+    @property
+    def holdover(self) -> int:
+        """How long the worst drift needs to use up ZAmax, nanoseconds."""
+        return self.max_deviation * _MILLION // self._limits.max_drift_ppm
+
+    def on_sample(self, sample: Sample, now: WorldTime) -> list[TimeEvent]:
+        """Take a good answer of the server."""
+        limit = self.max_deviation
+        if sample.round_trip >= limit:
+            kind = TimeEventKind.ROUND_TRIP_TOO_LONG
+            return [TimeEvent(kind, 0, self.valid, sample.round_trip)]
+        events = []
+        if not self.valid:
+            kind = TimeEventKind.SET
+        else:
+            kind = TimeEventKind.CORRECTED
+            if abs(sample.offset) + sample.round_trip // 2 >= limit:
+                large = TimeEventKind.DEVIATION_TOO_LARGE
+                events.append(TimeEvent(large, 0, True, sample.round_trip))
+        self.valid, self._alarmed = True, False
+        self.last_sync = self._since = now
+        return [*events, TimeEvent(kind, sample.offset, True, sample.round_trip)]
+
+    def next_deadline(self) -> WorldTime | None:
+        """Return when silence means something."""
+        if not self.valid:
+            return None
+        return self._since + (self.holdover if self._alarmed else self.alarm_time)
+
+    def on_deadline(self, now: WorldTime) -> list[TimeEvent]:
+        """Return what the silence up to ``now`` means."""
+        events = []
+        while (deadline := self.next_deadline()) is not None and now >= deadline:
+            if self._alarmed:
+                self.valid = False
+                events.append(TimeEvent(TimeEventKind.INVALID, valid=False))
+            else:
+                self._alarmed = True
+                events.append(TimeEvent(TimeEventKind.ALARM))
+        return events
