@@ -27,7 +27,10 @@ _COMMANDS = {
     "status": "Show a running gateway: lamps, state, meters, clock.",
     "han": "Ask a gateway as its consumer (IF_GW_CON).",
     "meter": "Run a virtual meter on a pty, a TCP port or into a file.",
-    "decode": "Explain recorded bytes as JSON lines.",
+    "module": "Show the security module: keys, files, command log.",
+    "pki": "Make and use a TEST SM-PKI: certificates, requests, revocation.",
+    "gwa": "Act as the administrator: wake a gateway up.",
+    "decode": "Explain recorded bytes as JSON.",
 }
 
 

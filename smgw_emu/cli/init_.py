@@ -60,6 +60,9 @@ def parse_moment(text: str | None) -> WorldTime | None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="HAN address.")
 @click.option("--han-port", default=8443, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--control-port", default=8460, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--wakeup-port", default=8470, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--strict-module", is_flag=True, help="Ephemeral keys inside the security module.")
+@click.option("--seed", default="", help="Reproducible security module; its keys are no secret.")
 @click.option("--start", default="", help="Begin of contracts and certificates (now).")
 def command(
     directory: Path,
@@ -73,6 +76,9 @@ def command(
     host: str,
     han_port: int,
     control_port: int,
+    wakeup_port: int,
+    strict_module: bool,
+    seed: str,
     start: str,
 ) -> None:
     """Make a new TEST gateway in DIRECTORY: id, keys, HAN certificate, consumer, meter, contracts.
@@ -102,6 +108,9 @@ def command(
         han_host=host,
         han_port=free_port(han_port),
         control_port=free_port(control_port),
+        wakeup_port=free_port(wakeup_port),
+        strict_module=strict_module,
+        seed=seed,
     )
     access = create_gateway(directory, plan)
     print_json(

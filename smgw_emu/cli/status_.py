@@ -37,6 +37,21 @@ def fetch_state(url: str) -> dict[str, Any]:
     return state
 
 
+def _module_text(module: dict[str, Any]) -> str:
+    parts = [module["kind"], module["life_cycle"], f"{module['commands']} commands"]
+    parts += ["strict"] if module["strict"] else []
+    parts += ["REPRODUCIBLE (seeded, no secrets)"] if module["reproducible"] else []
+    return ", ".join(parts)
+
+
+def _wakeup_text(wakeup: dict[str, Any]) -> str:
+    host, port = wakeup["address"]
+    refused = sum(wakeup["refused"].values())
+    last = wakeup["last_valid"] or "-"
+    return (f"{wakeup['transport']}://{host}:{port}  {wakeup['accepted']} valid (last {last}), "
+            f"{refused} refused")  # fmt: skip
+
+
 def _rows(state: dict[str, Any]) -> list[tuple[str, str]]:
     secure = state["secure_state"] + (f" ({state['cause']})" if state["cause"] else "")
     rows = [
@@ -47,6 +62,7 @@ def _rows(state: dict[str, Any]) -> list[tuple[str, str]]:
         ("world time", f"{state['world_time']}  speed {state.get('speed', 1):g}"),
         ("HAN", f"{state['han'] or 'closed'}  TLS key in the {state['han_key']}"),
     ]
+    rows.append(("module", _module_text(state["security_module"])))
     if "device_time" in state:
         valid = "valid" if state["device_time_valid"] else "INVALID"
         rows.append(
@@ -55,6 +71,8 @@ def _rows(state: dict[str, Any]) -> list[tuple[str, str]]:
         test = state["self_test"]
         rows.append(("self-test", f"{test['state']}: {test['result'] or 'not yet finished'}"))
         rows.append(("readings", str(state["readings"])))
+    if state.get("wakeup"):
+        rows.append(("wake-up", _wakeup_text(state["wakeup"])))
     for line in state.get("lines", []):
         health = "ready" if line["ready"] else "lost"
         counts = f"{line['frames']} frames, {line['damaged']} damaged"

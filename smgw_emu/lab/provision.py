@@ -204,7 +204,7 @@ def _config_text(plan: Plan, device: DeviceId, consumer: Consumer) -> str:
         f"port = {plan.control_port}",
         "",
         "[wakeup]",
-        f'host = "{plan.han_host}"',
+        'host = "127.0.0.1"',
         f"port = {plan.wakeup_port}",
         "",
         *_module_section(plan),

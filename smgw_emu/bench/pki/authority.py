@@ -238,7 +238,11 @@ class TestPki:
         role: Role,
         label: str,
         keys: Mapping[Purpose, ec.EllipticCurvePublicKey] | None = None,
-        **details: str,
+        *,
+        unit: str = "",
+        serial: str = "1",
+        valid_from: datetime | None = None,
+        valid_until: datetime | None = None,
     ) -> Participant:
         """Issue a triple; without ``keys`` three pairs are made here.
 
@@ -246,7 +250,10 @@ class TestPki:
             role: function in the common name.
             label: device id or organisation.
             keys: public keys whose private parts lie elsewhere.
-            details: ``unit`` and ``serial`` of :meth:`issue`.
+            unit: see :meth:`issue`.
+            serial: same.
+            valid_from: same.
+            valid_until: same.
         """
         identities = {}
         for purpose in Purpose:
@@ -256,7 +263,16 @@ class TestPki:
                 public = private.public_key()
             else:
                 public = keys[purpose]
-            certificate = self.issue(role, label, purpose, public, **details)  # type: ignore[arg-type]
+            certificate = self.issue(
+                role,
+                label,
+                purpose,
+                public,
+                unit=unit,
+                serial=serial,
+                valid_from=valid_from,
+                valid_until=valid_until,
+            )
             identities[purpose] = Identity(certificate, (self.sub_ca,), private)
         name = f"{label}.{role}"
         return Participant(
@@ -298,7 +314,7 @@ class TestPki:
                 raise RequestRefusedError(
                     "failure_outer_signature", "the signing certificate is revoked"
                 )
-        serial = self._next_serial(wanted)
+        serial = self.next_serial(wanted)
         return {
             item.purpose: self.issue(role, label, item.purpose, item.public_key, serial=serial)
             for item in package.triple
@@ -308,7 +324,8 @@ class TestPki:
         chain = (der(self.sub_ca),)
         return {key: Trust(der(certificate), chain) for key, certificate in self.issued.items()}
 
-    def _next_serial(self, name: str) -> str:
+    def next_serial(self, name: str) -> str:
+        """Return the next sequence number of a common name, from "1" on."""
         used = [
             int(str(attribute.value))
             for certificate in self.issued.values()

@@ -121,12 +121,14 @@ def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def save_participant(folder: Path, participant: Participant, serial: str = "1") -> Path:
+def save_participant(folder: Path, participant: Participant) -> Path:
     """Write a triple; returns its directory.
 
     Raises:
         ConfigError: it cannot be written.
     """
+    found = participant.tls.certificate.subject.get_attributes_for_oid(x509.NameOID.SERIAL_NUMBER)
+    serial = str(found[0].value) if found else "1"
     place = folder / "issued" / participant.name / serial
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
