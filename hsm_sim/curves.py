@@ -112,6 +112,8 @@ def pace_point(octets: bytes) -> PointJacobi:
     except (ecdsa.errors.MalformedPointError, ValueError) as error:
         raise RemoteProtocolError("not a point of brainpoolP256r1") from error
     x, y = affine
+    if not _PACE.curve.contains_point(x, y):  # the library's decoder leaves this to its caller
+        raise RemoteProtocolError("not a point of brainpoolP256r1")
     return PointJacobi(_PACE.curve, x, y, 1, _PACE.order)
 
 

@@ -127,7 +127,8 @@ class SecurityModule:
     @property
     def pin_tries(self) -> int:
         """How many wrong PINs are left."""
-        answer = self._card_answer(Command(0, Ins.GET_DATA, 0, 1, expected=256), secured=False)
+        command = Command(0, Ins.GET_DATA, 0, 1, expected=256)
+        answer = self._card_answer(command, secured=self._channel is not None)
         return int(answer.data.decode().partition(",")[2] or 0)
 
     def advance(self) -> LifeCycle:

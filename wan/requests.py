@@ -232,7 +232,7 @@ def _read_message(element: der.Element) -> Requested:
     fields.integer("certReqId")
     template = der.Reader(fields.take(der.SEQUENCE, "certTemplate"), "certTemplate")
     fields.end()
-    subject_field = der.Reader(template.take(0xA5, "subject"), "subject")
+    subject_field = der.Reader(template.take(0xA5, "subject"), "subject", 0xA5)
     subject = subject_field.take(der.SEQUENCE, "Name").raw
     subject_field.end()
     key_field = template.take(0xA6, "publicKey")

@@ -183,15 +183,16 @@ class Reader:
     """Takes the fields of a constructed element in order.
 
     Args:
-        element: SEQUENCE, SET or a context tag.
+        element: what to read.
         name: what it is, for error texts.
+        tag: what it must be.
     """
 
     __slots__ = ("_children", "_index", "name")
 
-    def __init__(self, element: Element, name: str) -> None:
-        if not element.tag & CONSTRUCTED:
-            raise DerError(f"{name} is not constructed")
+    def __init__(self, element: Element, name: str, tag: int = SEQUENCE) -> None:
+        if element.tag != tag:
+            raise DerError(f"{name} has tag {element.tag:02x} instead of {tag:02x}")
         self._children = element.children
         self._index = 0
         self.name = name
@@ -229,7 +230,7 @@ class Reader:
 
     def sequence(self, what: str, tag: int = SEQUENCE) -> Reader:
         """Take a constructed field and return a reader over it."""
-        return Reader(self.take(tag, what), what)
+        return Reader(self.take(tag, what), what, tag)
 
     def oid(self, what: str) -> str:
         """Take an OBJECT IDENTIFIER."""

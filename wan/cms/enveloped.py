@@ -294,7 +294,7 @@ def _message_key(
     for child in infos.children:
         if child.tag != 0xA1:
             raise _refuse("a recipient is not of the key agreement kind")
-        fields = der.Reader(child, "KeyAgreeRecipientInfo")
+        fields = der.Reader(child, "KeyAgreeRecipientInfo", 0xA1)
         if fields.integer("version") != 3:
             raise _refuse("KeyAgreeRecipientInfo version is not 3")
         origin = fields.take(0xA0, "originator")
@@ -334,7 +334,7 @@ def _wrapped_key(keys: der.Reader, key_id: bytes) -> bytes | None:
         fields.end()
         if rid.tag != 0xA0:
             raise _refuse("a recipient is not named by its key identifier")
-        name = der.Reader(rid, "rKeyId")
+        name = der.Reader(rid, "rKeyId", 0xA0)
         if name.take(der.OCTET_STRING, "subjectKeyIdentifier").octets() == key_id:
             found = wrapped
         name.end()
@@ -342,7 +342,7 @@ def _wrapped_key(keys: der.Reader, key_id: bytes) -> bytes | None:
 
 
 def _originator_key(origin: der.Element, opener: Opener) -> ec.EllipticCurvePublicKey:
-    outer = der.Reader(origin, "originator")
+    outer = der.Reader(origin, "originator", 0xA0)
     fields = outer.sequence("originatorKey", 0xA1)
     outer.end()
     algorithm = fields.sequence("algorithm")

@@ -213,7 +213,7 @@ def _content(info: der.Reader, detached: bytes | None) -> bytes:
         return detached
     if detached is not None:
         raise _refuse("the content is inside although the detached form is expected")
-    return der.Reader(wrapped, "eContent").take(der.OCTET_STRING, "eContent").octets()
+    return der.Reader(wrapped, "eContent", 0xA0).take(der.OCTET_STRING, "eContent").octets()
 
 
 def _algorithm(found: der.Element, *allowed: bytes) -> None:
