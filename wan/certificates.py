@@ -10,6 +10,7 @@ name the issuer.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,10 +19,21 @@ from enum import StrEnum
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from hsm_sim import Purpose
 from smgw_emu.core.errors import RemoteProtocolError
+
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    CryptographyDeprecationWarning,
+)
 
 
 class Reason(StrEnum):
@@ -64,7 +76,7 @@ class RevocationLists:
 
 
 def load(data: bytes) -> x509.Certificate:
-    """Read a certificate, DER or PEM, and its extensions.
+    """Read a certificate, DER or PEM, whole.
 
     Raises:
         CertificateError: malformed.
@@ -72,11 +84,17 @@ def load(data: bytes) -> x509.Certificate:
     try:
         pem = data.lstrip().startswith(b"-----")
         reader = x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate
-        certificate = reader(data)
-        tuple(certificate.extensions)
-        certificate.public_key()
-        certificate.subject.rfc4514_string()
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        with warnings.catch_warnings():
+            # what the library only warns of (a serial number below 1) is refused here
+            warnings.simplefilter("error", CryptographyDeprecationWarning)
+            certificate = reader(data)
+            tuple(certificate.extensions)
+            certificate.public_key()
+            for name in (certificate.subject, certificate.issuer):  # read lazily by the library
+                name.rfc4514_string()
+            if certificate.not_valid_before_utc > certificate.not_valid_after_utc:
+                raise ValueError("validity ends before it begins")
+    except _UNREADABLE as error:
         raise CertificateError(Reason.MALFORMED) from error
     return certificate
 

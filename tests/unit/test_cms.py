@@ -8,6 +8,7 @@ import zlib
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from fuzz import fuzz
@@ -138,9 +139,10 @@ def test_the_profile_field_by_field_as_another_library_reads_it(suite):
 
 @pytest.mark.req("WAN-N06")
 @pytest.mark.parametrize("info", SharedInfo)
-def test_a_second_reader_opens_the_cbc_cmac_suite(info):
-    """OpenSSL does not know this suite: an independent opening from RFC schemas and primitives."""
-    data = seal(b"value list " * 30, SMGW.signer(), [GWA.recipient()], Suite.CBC_CMAC,
+@pytest.mark.parametrize("suite", Suite)
+def test_a_second_reader_opens_both_suites(suite, info):
+    """OpenSSL does not know CBC-CMAC: an independent opening from RFC schemas and primitives."""
+    data = seal(b"value list " * 30, SMGW.signer(), [GWA.recipient()], suite,
                 shared_info=info)  # fmt: skip
     content_info, _ = decoder.decode(data, rfc5652.ContentInfo())
     signed, _ = decoder.decode(content_info["content"], rfc5652.SignedData())
@@ -164,12 +166,20 @@ def test_a_second_reader_opens_the_cbc_cmac_suite(info):
     attributes = envelope_["authAttrs"]
     plain_set = rfc5652.SignedAttributes()
     plain_set.extend(attributes)
-    mac = CMAC(algorithms.AES(keys[16:]))
-    mac.update(cryptogram + encoder.encode(plain_set))
-    assert mac.finalize() == bytes(envelope_["mac"])
-    cipher = Cipher(algorithms.AES(keys[:16]), modes.CBC(bytes(16))).decryptor()
-    padded = cipher.update(cryptogram)
-    compressed, rest = decoder.decode(padded[: -padded[-1]], rfc3274.CompressedData())
+    authenticated, mac = encoder.encode(plain_set), bytes(envelope_["mac"])
+    if suite is Suite.GCM:
+        raw = envelope_["authEncryptedContentInfo"]["contentEncryptionAlgorithm"]["parameters"]
+        parameters, _ = decoder.decode(raw, rfc5084.GCMParameters())
+        nonce = bytes(parameters["aes-nonce"])
+        inner = AESGCM(keys).decrypt(nonce, cryptogram + mac, authenticated)
+    else:
+        check = CMAC(algorithms.AES(keys[16:]))
+        check.update(cryptogram + authenticated)
+        assert check.finalize() == mac
+        cipher = Cipher(algorithms.AES(keys[:16]), modes.CBC(bytes(16))).decryptor()
+        padded = cipher.update(cryptogram)
+        inner = padded[: -padded[-1]]
+    compressed, rest = decoder.decode(inner, rfc3274.CompressedData())
     assert not rest
     assert zlib.decompress(bytes(compressed["encapContentInfo"]["eContent"])) == b"value list " * 30
 
