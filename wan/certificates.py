@@ -19,10 +19,12 @@ from enum import StrEnum
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from hsm_sim import Purpose
+from smgw_emu.core import der
 from smgw_emu.core.errors import RemoteProtocolError
 
 _UNREADABLE = (
@@ -33,6 +35,7 @@ _UNREADABLE = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
     CryptographyDeprecationWarning,
+    der.DerError,
 )
 
 
@@ -94,6 +97,10 @@ def load(data: bytes) -> x509.Certificate:
                 name.rfc4514_string()
             if certificate.not_valid_before_utc > certificate.not_valid_after_utc:
                 raise ValueError("validity ends before it begins")
+        fields = der.Reader(der.parse(certificate.public_bytes(Encoding.DER)), "Certificate")
+        fields.take(der.SEQUENCE, "tbsCertificate")
+        fields.take(der.SEQUENCE, "signatureAlgorithm")
+        fields.take(der.BIT_STRING, "signature").bits()  # the library ignores unused bits
     except _UNREADABLE as error:
         raise CertificateError(Reason.MALFORMED) from error
     return certificate
