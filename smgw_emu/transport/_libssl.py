@@ -52,6 +52,7 @@ def _library() -> ctypes.CDLL:
     pointer, number, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
     for name, result, *arguments in (
         ("SSL_CTX_ctrl", ctypes.c_long, pointer, number, ctypes.c_long, pointer),
+        ("ERR_clear_error", None),
         ("SSL_CTX_set_verify", None, pointer, number, _VERIFY_CALLBACK),
         ("SSL_CTX_use_certificate_chain_file", number, pointer, text),
         ("SSL_CTX_use_PrivateKey", number, pointer, pointer),
@@ -105,6 +106,7 @@ def _pointer(context: ssl.SSLContext) -> int:
 def _control(context: ssl.SSLContext, command: int, text: str) -> None:
     lib = _lib("SSL_CTX_ctrl")
     if lib.SSL_CTX_ctrl(_pointer(context), command, 0, text.encode("ascii")) != 1:
+        lib.ERR_clear_error()  # CPython would take a queued error for its next call's own
         raise LibsslError(f"libssl refused the list {text!r}")
 
 
