@@ -208,7 +208,7 @@ def with_message(kind: int, edit: Callable[[bytes], bytes]) -> Callable[[bytes, 
 
 def alert_of(octets: bytes) -> int | None:
     """Return the description of the plaintext fatal alert at the end, if there is one."""
-    return octets[-1] if len(octets) >= 7 and octets[-7:-4] == b"\x15\x03\x03" else None
+    return octets[-1] if len(octets) >= 7 and octets[-7] == 0x15 and octets[-2] == 2 else None
 
 
 @contextlib.contextmanager

@@ -200,6 +200,25 @@ def parse_client_hello(body: bytes) -> ClientHello:
     return ClientHello(version, random, session_id, suites, compressions, extensions)
 
 
+def server_extensions(body: bytes) -> set[int]:
+    """Return the types of the extensions in a ServerHello.
+
+    Raises:
+        HandshakeError: truncated.
+    """
+    cursor = _Cursor(body)
+    cursor.take(34)
+    cursor.vector(1)
+    cursor.take(3)
+    found: set[int] = set()
+    if cursor.left:
+        inner = _Cursor(cursor.vector(2))
+        while inner.left:
+            found.add(inner.number(2))
+            inner.vector(2)
+    return found
+
+
 def parse_certificates(body: bytes) -> list[bytes]:
     """Return the certificates of a Certificate message, leaf first, DER.
 

@@ -24,17 +24,21 @@ from typing import Protocol
 from smgw_emu.core.instants import SECOND, WorldTime
 from smgw_emu.profiles import Tls as TlsLimits
 from smgw_emu.transport.handshake import (
+    ALERT,
     CLIENT_HELLO,
+    SERVER_HELLO,
     ClientHello,
     HandshakeError,
     HandshakeReader,
     parse_client_hello,
+    server_extensions,
 )
 
-_ALERT_RECORD = b"\x15\x03"
 _ALERT_LENGTH = 7
 _HANDSHAKE_FAILURE = 40
 _DECODE_ERROR = 50
+_UNSUPPORTED_EXTENSION = 110
+_RENEGOTIATION_INFO = 65281  # asked for by the signal in the suite list
 _READ_SIZE = 65_536
 
 
@@ -234,6 +238,11 @@ class TlsConnection:
         return None
 
     def _look(self, kind: int, body: bytes) -> int | None:
+        if kind == SERVER_HELLO and self.hello is not None:
+            # libssl lets unknown ones pass; truncated_hmac must not be accepted (TR-03116-3 4.2.2)
+            offered = {*self.hello.extensions, _RENEGOTIATION_INFO}
+            if not offered.issuperset(server_extensions(body)):
+                return _UNSUPPORTED_EXTENSION
         if kind == CLIENT_HELLO and self.hello is None:
             with contextlib.suppress(HandshakeError):
                 self.hello = parse_client_hello(body)
@@ -287,13 +296,16 @@ class TlsConnection:
         return events
 
     def _show_own(self) -> None:
-        """Show our own flight to the watcher (a client's random number is in it)."""
-        if self._watcher is None or self._sent_reader.over:
+        """Read our own first flight: a client's offer, and for the watcher its random number."""
+        if self._sent_reader.over:
             return
         pending = self._out.read()
         self._out.write(pending)
         for kind, body in self._sent_reader.receive(pending):
-            self._watcher.message(kind, body, ours=True)
+            if kind == CLIENT_HELLO:
+                self.hello = parse_client_hello(body)
+            if self._watcher is not None:
+                self._watcher.message(kind, body, ours=True)
         self._sent_reader.over = True
 
     def _say_goodbye(self) -> None:
@@ -310,7 +322,7 @@ class TlsConnection:
         """Replace a plaintext alert the device never sends by handshake_failure."""
         pending = self._out.read()
         alert = pending[-_ALERT_LENGTH:]
-        plain = len(alert) == _ALERT_LENGTH and alert[:2] == _ALERT_RECORD
+        plain = len(alert) == _ALERT_LENGTH and alert[0] == ALERT
         if plain and alert[6] not in self._limits.alerts:
             pending = pending[:-1] + bytes((_HANDSHAKE_FAILURE,))
         self._out.write(pending)
