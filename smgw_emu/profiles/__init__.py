@@ -21,6 +21,10 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
+# TR-03116-3 (2025) 4.1.2, 5.1.2, 6.1; TR-03109-1 v1.0 T17, T40: more must not be accepted
+MAX_SESSION_S = {"tls": 172_800, "wan_tls": 172_800, "lmn_tls": 2_678_400}
+
+
 class ProfileError(Exception):
     """A profile does not exist or does not have the expected shape."""
 
@@ -243,6 +247,10 @@ def load(name: str = DEFAULT_PROFILE, folder: Path | None = None) -> Profile:
     """
     table = _read(name, folder) | {"name": name}
     try:
-        return msgspec.convert(table, Profile)
+        profile = msgspec.convert(table, Profile)
     except msgspec.ValidationError as error:
         raise ProfileError(f"profile {name!r}: {error}") from error
+    for key, limit in MAX_SESSION_S.items():
+        if getattr(profile, key).max_session_s > limit:
+            raise ProfileError(f"profile {name!r}: {key}.max_session_s is above {limit}")
+    return profile
