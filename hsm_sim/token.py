@@ -151,8 +151,10 @@ class TokenModule:
         if len(digest) not in DIGESTS:
             raise SecurityModuleError(f"no digest of {len(digest)} octets")
         p11 = self._p11
+        # C_Sign with CKM_ECDSA takes no more than the order has; ECDSA would cut it anyway
+        size = (self.public_key(slot).curve.key_size + 7) // 8
         plain = self._get(p11.ObjectClass.PRIVATE_KEY, slot).sign(
-            digest, mechanism=p11.Mechanism.ECDSA
+            digest[:size], mechanism=p11.Mechanism.ECDSA
         )
         half = len(plain) // 2
         numbers = (int.from_bytes(part, "big") for part in (plain[:half], plain[half:]))
@@ -179,6 +181,8 @@ class TokenModule:
         public, private = parameters.generate_keypair(store=False)
         point = parse(public[p11.Attribute.EC_POINT]).content
         shared = self._derive(private, peer)
+        for item in (public, private):
+            item.destroy()
         return point, shared
 
     def _derive(self, private: Any, peer: ec.EllipticCurvePublicKey) -> bytes:
@@ -192,6 +196,7 @@ class TokenModule:
             template={p11.Attribute.SENSITIVE: False, p11.Attribute.EXTRACTABLE: True},
         )
         value: bytes = secret[p11.Attribute.VALUE]
+        secret.destroy()
         return value.rjust(size, b"\x00")
 
     def import_public_key(self, name: str, key: ec.EllipticCurvePublicKey) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from smgw_emu.core.instants import MILLISECOND, WorldTime
@@ -158,7 +159,10 @@ class NtpTlsServer:
             pending = pending[OCTETS:]
             if answer:
                 delay = self.server.faults.delay_ms * MILLISECOND
-                self._clock.call_at(self._clock.now() + delay, lambda out=answer: stream.write(out))  # type: ignore[misc]
+                if delay:
+                    self._clock.call_at(self._clock.now() + delay, partial(stream.write, answer))
+                else:
+                    stream.write(answer)
         self.streams[stream] = pending
 
     def ended(self, stream: TlsStream, reason: TlsEnd, detail: str) -> None:  # noqa: ARG002

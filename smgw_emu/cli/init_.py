@@ -62,6 +62,9 @@ def parse_moment(text: str | None) -> WorldTime | None:
 @click.option("--control-port", default=8460, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--wakeup-port", default=8470, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--strict-module", is_flag=True, help="Ephemeral keys inside the security module.")
+@click.option("--pkcs11", default="", help="PKCS#11 library: a token as security module.")
+@click.option("--token", default="", help="Label of the token.")
+@click.option("--token-pin", default="", envvar="SMGW_TOKEN_PIN", help="Its user PIN.")
 @click.option("--seed", default="", help="Reproducible security module; its keys are no secret.")
 @click.option("--start", default="", help="Begin of contracts and certificates (now).")
 def command(
@@ -78,6 +81,9 @@ def command(
     control_port: int,
     wakeup_port: int,
     strict_module: bool,
+    pkcs11: str,
+    token: str,
+    token_pin: str,
     seed: str,
     start: str,
 ) -> None:
@@ -110,6 +116,9 @@ def command(
         control_port=free_port(control_port),
         wakeup_port=free_port(wakeup_port),
         strict_module=strict_module,
+        pkcs11=pkcs11,
+        token=token,
+        token_pin=token_pin,
         seed=seed,
     )
     access = create_gateway(directory, plan)

@@ -17,12 +17,14 @@ from han.digest import ha1
 from hsm_sim import Curve, Purpose, SecurityModule
 from hsm_sim.certificates import han_certificate
 from hsm_sim.files import write_private
+from hsm_sim.interface import KeyModule, open_module
 from hsm_sim.slots import HAN_TLS, gwa_certificate, gwa_key, wan_certificate, wan_key
 from lmn.sml import SmlFile, SmlReceiver, decode_messages
 from lmn.sml.report import reports
 from smgw_emu.bench.pki import Role, TestPki, der, issue_consumer_key
 from smgw_emu.bench.pki.folder import save, save_participant
 from smgw_emu.core.config import Consumer, parse_config
+from smgw_emu.core.config import SecurityModule as ModuleSettings
 from smgw_emu.core.errors import ConfigError, RemoteProtocolError
 from smgw_emu.core.ids import DeviceId
 from smgw_emu.core.instants import DeviceTime, WorldTime
@@ -62,6 +64,9 @@ class Plan:
     wakeup_port: int = 0
     seed: str = ""
     strict_module: bool = False
+    pkcs11: str = ""
+    token: str = ""
+    token_pin: str = ""
 
 
 def create_gateway(directory: Path, plan: Plan) -> Access:
@@ -101,7 +106,7 @@ def _fill(directory: Path, plan: Plan) -> Access:
     password = plan.password or secrets.token_urlsafe(12)
     p12_password = secrets.token_urlsafe(12)
     start = plan.now.datetime()
-    module = SecurityModule(directory / "hsm", seed=plan.seed)
+    module = _module(directory, plan)
     hash_name = load(plan.profile).tls.certificate_hash
     _issue_certificates(directory, device, module, start, hash_name)
     key = issue_consumer_key(plan.consumer, p12_password, start)
@@ -135,12 +140,19 @@ def _fill(directory: Path, plan: Plan) -> Access:
     return access
 
 
+def _module(directory: Path, plan: Plan) -> KeyModule:
+    """Open the security module: a new card, or the token the plan names."""
+    if plan.pkcs11:
+        write_private(directory / "hsm.pin", plan.token_pin.encode())
+    return open_module(_settings(plan), directory)
+
+
 def _fingerprint(certificate: bytes) -> str:
     return hashlib.sha256(certificate).hexdigest()
 
 
 def _issue_certificates(
-    directory: Path, device: DeviceId, module: SecurityModule, start: datetime, hash_name: str
+    directory: Path, device: DeviceId, module: KeyModule, start: datetime, hash_name: str
 ) -> None:
     """Make the HAN certificate, the Guetesiegel triple and an administrator; fill the module."""
     folder = directory / "certs"
@@ -176,8 +188,9 @@ def _issue_certificates(
     save(pki, directory / LAB_PKI)
     save_participant(directory / LAB_PKI, gateway)
     save_participant(directory / LAB_PKI, administrator)
-    module.advance()  # integration -> pre-personalised: delivered with seal keys
-    module.advance()  # -> operational: installed
+    if isinstance(module, SecurityModule):
+        module.advance()  # integration -> pre-personalised: delivered with seal keys
+        module.advance()  # -> operational: installed
 
 
 def _config_text(plan: Plan, device: DeviceId, consumer: Consumer) -> str:
@@ -234,10 +247,26 @@ def _config_text(plan: Plan, device: DeviceId, consumer: Consumer) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _settings(plan: Plan) -> ModuleSettings:
+    return ModuleSettings(
+        kind="pkcs11" if plan.pkcs11 else "card",
+        strict=plan.strict_module,
+        seed=plan.seed,
+        library=plan.pkcs11,
+        token=plan.token,
+    )
+
+
 def _module_section(plan: Plan) -> list[str]:
     lines = ["[security_module]", f"strict = {str(plan.strict_module).lower()}"]
     if plan.seed:
         lines.append(f"seed = {_quoted(plan.seed)}  # reproducible: its keys are no secret")
+    if plan.pkcs11:
+        lines += [
+            'kind = "pkcs11"',
+            f"library = {_quoted(plan.pkcs11)}",
+            f"token = {_quoted(plan.token)}",
+        ]
     return [*lines, ""]
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from hsm_sim import Purpose
+from hsm_sim.curves import DIGESTS
 from wan.certificates import ec_key, key_id
 from wan.cms import Opener, Recipient, Signer, Trust
-
-_PREHASHED = ec.ECDSA(Prehashed(hashes.SHA256()))
 
 
 def der(certificate: x509.Certificate) -> bytes:
@@ -72,8 +71,8 @@ class Identity:
         )
 
     def sign_digest(self, digest: bytes) -> bytes:
-        """Return the DER signature over a SHA-256 digest."""
-        return self.private().sign(digest, _PREHASHED)
+        """Return the DER signature over a digest of 32, 48 or 64 octets."""
+        return self.private().sign(digest, ec.ECDSA(Prehashed(DIGESTS[len(digest)])))
 
 
 @dataclass(frozen=True, slots=True)
