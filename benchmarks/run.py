@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import structlog
+from wan_bench import bench_cms, bench_module, bench_tls
 
 ROOT = Path(__file__).resolve().parent.parent
 SMGW = str(Path(sys.executable).with_name("smgw"))
@@ -320,6 +321,9 @@ if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     bench_sml()
     bench_leds()
+    bench_cms(row, rates)
+    bench_module(row, rates)
+    bench_tls(row)
     bench_gateway()
     bench_day()
     write_page()
