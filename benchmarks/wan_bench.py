@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import select
@@ -104,10 +105,11 @@ def _wakeup(row: Row, rates: Rates, module: SecurityModule) -> None:
     module.import_public_key("GWA", public)
     limits = msgspec.structs.replace(load().wakeup, signature_checks=10**9)
     now, device_time = WorldTime(moment * SECOND), DeviceTime(moment * SECOND)
-    signature = gwa.sig.sign_digest(bytes(32))
+    digest = hashlib.sha256(packet[:32]).digest()
+    signature = gwa.sig.sign_digest(digest)
 
     def bare() -> int:
-        public.verify(signature, bytes(32), _PREHASHED)
+        public.verify(signature, digest, _PREHASHED)
         return 1
 
     def in_process(digest: bytes, der: bytes) -> bool:

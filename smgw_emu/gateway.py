@@ -83,14 +83,18 @@ class Gateway:
         directory: its home, made by ``smgw init``.
         clock: world time.
         sink: where the lamps show; default: a recording.
+        keylog: file for the TLS secrets of captures; "" for none.
 
     Raises:
         ConfigError: configuration or profile cannot be used.
     """
 
-    def __init__(self, directory: Path, clock: Clock, sink: LedSink | None = None) -> None:
+    def __init__(
+        self, directory: Path, clock: Clock, sink: LedSink | None = None, keylog: str = ""
+    ) -> None:
         self.directory = directory
         self.clock = clock
+        self.keylog = keylog
         self.config: GatewayConfig = load_config(directory / "config.toml")
         try:
             self.profile: Profile = load(self.config.gateway.profile, directory)
@@ -260,7 +264,7 @@ class Gateway:
             lambda digest: self.hsm.sign_digest(HAN_TLS, digest),
             lambda: self.hsm.private_key_for_process(HAN_TLS),
         )
-        made = server_context(self.profile.tls.preset, identity)
+        made = server_context(self.profile.tls.preset, identity, keylog=self.keylog)
         self.key_in_module = made.key_in_module
         if not made.key_in_module:
             _log.warning("HAN TLS key loaded into the process: the key bridge does not work here")

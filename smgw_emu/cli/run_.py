@@ -70,13 +70,18 @@ def with_meter_source(gateway: Gateway, source: str) -> None:
 
 
 async def serve(
-    directory: Path, meter: str, clock_kind: str, speed: float, start: WorldTime | None
+    directory: Path,
+    meter: str,
+    clock_kind: str,
+    speed: float,
+    start: WorldTime | None,
+    keylog: str,
 ) -> None:
     """Run until a signal comes."""
     stop = stop_event()
     loop = asyncio.get_running_loop()
     clock = SystemClock(loop) if clock_kind == "system" else VirtualClock(loop, start, speed)
-    gateway = Gateway(directory, clock)
+    gateway = Gateway(directory, clock, keylog=keylog)
     if meter:
         with_meter_source(gateway, meter)
     listener = gateway.config.control
@@ -118,13 +123,25 @@ async def serve(
 @click.option("--speed", default=1.0, show_default=True, help="Speed of the virtual clock.")
 @click.option("--start", default="", help="Virtual time at start: 2026-03-29 or a date-time.")
 @click.option(
+    "--keylog",
+    default="",
+    type=click.Path(dir_okay=False),
+    help="Write TLS session secrets to this file, for captures.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="warning",
     show_default=True,
 )
 def command(
-    directory: Path, meter: str, clock_kind: str, speed: float, start: str, log_level: str
+    directory: Path,
+    meter: str,
+    clock_kind: str,
+    speed: float,
+    start: str,
+    keylog: str,
+    log_level: str,
 ) -> None:
     """Run the gateway in DIRECTORY until Ctrl-C.
 
@@ -136,4 +153,4 @@ def command(
         raise ConfigError("--start and --speed need the virtual clock")
     moment = parse_moment(start)
     with exclusive(directory), asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(directory, meter, clock_kind, speed, moment))
+        runner.run(serve(directory, meter, clock_kind, speed, moment, keylog))

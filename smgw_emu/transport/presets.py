@@ -127,7 +127,7 @@ def server_context(
     identity: TlsIdentity,
     *,
     peers: Sequence[bytes] | None = None,
-    keylog: str | None = None,
+    keylog: str = "",
 ) -> TlsContext:
     """Build a server's context.
 
@@ -159,7 +159,7 @@ def client_context(
     identity: TlsIdentity | None,
     peers: Sequence[bytes],
     *,
-    keylog: str | None = None,
+    keylog: str = "",
 ) -> TlsContext:
     """Build a client's context; the server must show one of ``peers`` (DS2 Handshake.160/.170).
 
@@ -183,7 +183,7 @@ def client_context(
     return TlsContext(context, in_module)
 
 
-def _base(protocol: int, settings: TlsPreset, keylog: str | None) -> ssl.SSLContext:
+def _base(protocol: int, settings: TlsPreset, keylog: str) -> ssl.SSLContext:
     _libssl.check()
     context = ssl.SSLContext(protocol)
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2

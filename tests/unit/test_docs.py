@@ -17,6 +17,14 @@ def test_diagrams_match_the_tables():
     assert module.PAGE.read_text() == module.render()
 
 
+def test_the_tls_page_matches_presets_and_cases():
+    """docs/tls.md is what tools/tls_page.py writes."""
+    spec = importlib.util.spec_from_file_location("tls_page", ROOT / "tools" / "tls_page.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text() == module.render()
+
+
 def test_links_of_the_readme_and_docs_exist():
     """No dead link between our pages."""
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):

@@ -422,14 +422,16 @@ def test_arbitrary_requests_are_refused_by_name(data):
 def test_every_flipped_bit_of_a_request_is_refused():
     """Every bit lies under a proof of possession or in a checked structure."""
     renewal = renew(GOOD_REQUEST, GWA.signer())
-    for good in (GOOD_REQUEST, renewal):
+    authorised = authorise(renewal, GWA.signer())
+    for good in (GOOD_REQUEST, renewal, authorised):
         for position in range(len(good)):
-            changed = bytearray(good)
-            changed[position] ^= 1 << (position % 8)
+            for bit in range(8):
+                changed = bytearray(good)
+                changed[position] ^= 1 << bit
+                with pytest.raises(RequestError):
+                    parse(bytes(changed), GWA.trust(), GWA.trust())
             with pytest.raises(RequestError):
-                parse(bytes(changed), GWA.trust())
-            with pytest.raises(RequestError):
-                parse(good[:position], GWA.trust())
+                parse(good[:position], GWA.trust(), GWA.trust())
 
 
 # -- folder, LMN certificates --------------------------------------------------------------------
