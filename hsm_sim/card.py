@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from hsm_sim import pace
 from hsm_sim.apdu import Command, Ins, Refused, Response, Status, decode_command
+from hsm_sim.card_pace import MAX_TRIES, PaceResponder
 from hsm_sim.curves import (
     CURVE_BY_OID,
     CURVE_OIDS,
@@ -39,11 +40,11 @@ from hsm_sim.curves import (
 from hsm_sim.memory import MAX_FILE, Memory
 from hsm_sim.randomness import Randomness, new_key
 from hsm_sim.secure_messaging import Channel, SecureMessagingError
-from smgw_emu.core.der import Element, oid, parse, sequence, tlv
+from hsm_sim.templates import data_objects, template
+from smgw_emu.core.der import oid, tlv
 from smgw_emu.core.errors import RemoteProtocolError
 
 EPHEMERAL = "EPHEMERAL"
-MAX_TRIES = 3  # [I]: the usual number; TR-03109-2 is not public to us
 MAX_RANDOM = 1024
 _CHAINING = 0x10
 
@@ -101,9 +102,7 @@ class Card:
         self._memory = memory
         self._random = randomness
         self._channel: Channel | None = None
-        self._pace: pace.Exchange | None = None
-        self._pace_step = 0
-        self._pending: Channel | None = None
+        self._pace = PaceResponder(memory, randomness)
         self._references: dict[str, str] = {}
         self._selected = ""
         self._public_keys: dict[str, ec.EllipticCurvePublicKey] = {}
@@ -130,7 +129,8 @@ class Card:
 
     def reset(self) -> None:
         """Power the card down and up: channel and security environment are gone."""
-        self._channel = self._pace = self._pending = None
+        self._channel = None
+        self._pace.restart()
         self._references.clear()
         self._selected = ""
 
@@ -216,14 +216,14 @@ class Card:
             kind, tag = templates[command.p1, command.p2]
         except KeyError:
             raise Refused(Status.WRONG_PARAMETERS) from None
-        objects = _data_objects(command.data)
+        objects = data_objects(command.data)
         if kind == "AT":
             if objects.get(0x80, b"") != oid(pace.OID)[2:] or objects.get(0x83) != b"\x03":
                 raise Refused(Status.WRONG_DATA)
             if self._memory.state.tries < 1:
                 raise Refused(Status.PIN_BLOCKED)
             self._references = {"AT": "PIN"}
-            self._pace, self._pace_step = None, 0
+            self._pace.restart()
             return b""
         name = objects.get(tag, b"").decode("ascii", "replace")
         private = kind in {"SIGN", "KAT"} and name != EPHEMERAL
@@ -244,67 +244,30 @@ class Card:
     # -- PACE and key agreement --------------------------------------------------------------
 
     def _general_authenticate(self, command: Command) -> bytes:
-        if "AT" in self._references:
-            return self._pace_command(command)
-        return self._agree(command)
-
-    def _pace_command(self, command: Command) -> bytes:
-        template = _template(command.data, 0x7C)
-        last = not command.cla & _CHAINING
-        step, self._pace_step = self._pace_step, self._pace_step + 1
+        if "AT" not in self._references:
+            return self._agree(command)
         try:
-            if last != (step == 3):
-                raise Refused(Status.CONDITIONS)
-            return tlv(0x7C, (self._nonce, self._map, self._ephemeral, self._token)[step](template))
+            answer, channel = self._pace.command(command)
         except (Refused, RemoteProtocolError):
-            self._pace, self._pace_step = None, 0
             self._references.clear()
             raise
-
-    def _nonce(self, template: dict[int, bytes]) -> bytes:
-        if template:
-            raise Refused(Status.WRONG_DATA)
-        nonce = self._random.octets(pace.NONCE_OCTETS)
-        self._pace = pace.Exchange(nonce, self._random)
-        return tlv(0x80, pace.encrypt_nonce(bytes.fromhex(self._memory.state.pin_key), nonce))
-
-    def _map(self, template: dict[int, bytes]) -> bytes:
-        assert self._pace is not None
-        self._pace.map(template.get(0x81, b""))
-        return tlv(0x82, self._pace.mapping_key())
-
-    def _ephemeral(self, template: dict[int, bytes]) -> bytes:
-        assert self._pace is not None
-        own = self._pace.ephemeral_key()
-        self._pending = Channel(*self._pace.agree(template.get(0x83, b"")))
-        return tlv(0x84, own)
-
-    def _token(self, template: dict[int, bytes]) -> bytes:
-        exchange, memory = self._pace, self._memory
-        assert exchange is not None
-        tries = memory.state.tries
-        if tries < 1:
-            raise Refused(Status.PIN_BLOCKED)
-        memory.change_state(tries=tries - 1)
-        if not exchange.check_token(template.get(0x85, b"")):
-            raise Refused(Status.WRONG_PIN | tries - 1 if tries > 1 else Status.PIN_BLOCKED)
-        memory.change_state(tries=MAX_TRIES)
-        self._channel, self._pending, self._pace = self._pending, None, None
-        self._references.clear()
-        return tlv(0x86, exchange.token())
+        if channel is not None:
+            self._channel = channel
+            self._references.clear()
+        return answer
 
     def _agree(self, command: Command) -> bytes:
         """ECKA: 7C {85 peer's point [, 06 curve]} -> 7C {86 x-coordinate [, 85 own point]}."""
         name = self._reference("KAT")
-        template = _template(command.data, 0x7C)
+        fields = template(command.data, 0x7C)
         if name != EPHEMERAL:
             if "_ENC_" not in name:
                 raise Refused(Status.CONDITIONS)
             key = self._memory.key(name)
-            peer = public_key(curve_of(key), template.get(0x85, b""))
+            peer = public_key(curve_of(key), fields.get(0x85, b""))
             return tlv(0x7C, tlv(0x86, key.exchange(ec.ECDH(), peer)))
-        curve = _curve(template.get(0x06, b""))
-        peer = public_key(curve, template.get(0x85, b""))
+        curve = _curve(fields.get(0x06, b""))
+        peer = public_key(curve, fields.get(0x85, b""))
         key = new_key(self._random, curve)
         own = point_octets(key.public_key())
         return tlv(0x7C, tlv(0x85, own), tlv(0x86, key.exchange(ec.ECDH(), peer)))
@@ -313,7 +276,7 @@ class Card:
 
     def _generate(self, command: Command) -> bytes:
         """P1 80: make a pair; P1 81: read the public key. Data: 84 name [, 06 curve]."""
-        objects = _data_objects(command.data)
+        objects = data_objects(command.data)
         name = objects.get(0x84, b"").decode("ascii", "replace")
         if command.p1 == 0x81:
             if not self._memory.has_key(name):
@@ -349,7 +312,7 @@ class Card:
     def _verify(self, data: bytes) -> bytes:
         """Data: 9A digest, 9E DER signature; the key was set by Set DST."""
         name = self._reference("VERIFY")
-        objects = _data_objects(data)
+        objects = data_objects(data)
         digest = objects.get(0x9A, b"")
         algorithm = DIGESTS.get(len(digest))
         if algorithm is None:
@@ -363,7 +326,7 @@ class Card:
 
     def _import(self, data: bytes) -> bytes:
         """Data: 83 name, 06 curve, 86 point: a public key for Set DST."""
-        objects = _data_objects(data)
+        objects = data_objects(data)
         name = objects.get(0x83, b"").decode("ascii", "replace")
         key = public_key(_curve(objects.get(0x06, b"")), objects.get(0x86, b""))
         self._memory.write_file(name, _public_template(key))
@@ -373,7 +336,7 @@ class Card:
     def _public(self, name: str) -> ec.EllipticCurvePublicKey:
         key = self._public_keys.get(name)
         if key is None:
-            objects = _template(self._memory.read_file(name) or b"", 0x7F49)
+            objects = template(self._memory.read_file(name) or b"", 0x7F49)
             key = public_key(_curve(objects.get(0x06, b"")), objects.get(0x86, b""))
             self._public_keys[name] = key
         return key
@@ -426,28 +389,6 @@ class Card:
         self._memory.wipe()
         self._public_keys.clear()
         return b""
-
-
-def _data_objects(data: bytes) -> dict[int, bytes]:
-    """Return the data objects of a command by tag.
-
-    Raises:
-        RemoteProtocolError: not a sequence of data objects.
-    """
-    return {child.tag: child.content for child in parse(sequence(data)).children}
-
-
-def _template(data: bytes, tag: int) -> dict[int, bytes]:
-    """Return the objects inside a constructed template (7C or 7F49).
-
-    Raises:
-        RemoteProtocolError: another tag, or damaged.
-    """
-    head = tag.to_bytes(2, "big") if tag > 0xFF else bytes((tag,))
-    if data[: len(head)] != head:
-        raise RemoteProtocolError("template missing")
-    element: Element = parse(b"\x30" + data[len(head) :])
-    return {child.tag: child.content for child in element.children}
 
 
 def _curve(content: bytes) -> Curve:

@@ -8,8 +8,9 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hsm_sim.curves import Curve
+from hsm_sim.link import Clock
 from hsm_sim.log import ApduLog
-from hsm_sim.module import Clock, SecurityModule
+from hsm_sim.module import SecurityModule
 from smgw_emu.core.config import SecurityModule as Settings
 
 
@@ -18,7 +19,10 @@ class KeyModule(Protocol):
 
     strict: bool
     deterministic: bool
-    log: ApduLog
+
+    @property
+    def log(self) -> ApduLog:
+        """The command log."""
 
     @property
     def life_cycle(self) -> str:

@@ -1,4 +1,4 @@
-"""The gateway's side of its security module: PACE, secure messaging, commands.
+"""The gateway's side of its security module: what it can be asked.
 
 Keys are made inside the module and never leave it: the interface gives public keys, signatures,
 shared secrets and random numbers (HSM-01). Every call is one or two APDUs through the secure
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -18,8 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from hsm_sim import pace
-from hsm_sim.apdu import Command, Ins, Response, Status, decode_response
+from hsm_sim.apdu import Command, Ins, Status
 from hsm_sim.card import EPHEMERAL, Card, LifeCycle
 from hsm_sim.curves import (
     CURVE_BY_OID,
@@ -31,27 +29,13 @@ from hsm_sim.curves import (
     point_octets,
     public_key,
 )
-from hsm_sim.files import write_private
+from hsm_sim.link import CardLink, Clock
 from hsm_sim.log import ApduLog
 from hsm_sim.memory import Memory
 from hsm_sim.randomness import HmacDrbg, Randomness, SystemRandom
-from hsm_sim.secure_messaging import Channel
 from smgw_emu.core.der import oid, oid_text, parse, tlv
-from smgw_emu.core.errors import RemoteProtocolError
 
-MAX_SESSION_NS = 48 * 3600 * 1_000_000_000  # TR-03116-3 chapter 10
 _CHUNK = 256  # random octets per command
-
-Clock = Callable[[], int]
-
-
-class PinError(SecurityModuleError):
-    """The module refused the PIN; ``tries`` are left, 0: it is blocked."""
-
-    def __init__(self, tries: int) -> None:
-        left = f"{tries} tries left" if tries else "it is blocked"
-        super().__init__(f"the security module refused the PIN: {left}")
-        self.tries = tries
 
 
 def _pin_file(directory: Path) -> Path:
@@ -92,32 +76,24 @@ class SecurityModule:
     ) -> None:
         self.strict = strict
         self.deterministic = bool(seed)
-        self.log = ApduLog()
-        self._clock = clock
         self._memory = Memory(directory)
         self._card = Card(self._memory, _randomness(self._memory, seed))
-        self._channel: Channel | None = None
-        self._channel_since = 0
-        self._set: tuple[int, str] | None = None
+        self._link = CardLink(self._card, _pin_file(directory), clock)
         self._public: dict[str, ec.EllipticCurvePublicKey] = {}
-        self._pin_file = _pin_file(directory)
         if self._card.life_cycle is LifeCycle.MANUFACTURING:
-            self._personalise()
-        self._pin = pin if pin is not None else self._read_pin()
+            self._link.set_pin("".join(secrets.choice("0123456789") for _ in range(12)))
+            self._link.ask(Command(0, Ins.ACTIVATE))
+        if pin is None:
+            self._link.read_pin()
+        else:
+            self._link.pin = pin
 
     # -- life cycle and PIN ------------------------------------------------------------------
 
-    def _personalise(self) -> None:
-        pin = "".join(secrets.choice("0123456789") for _ in range(12))
-        write_private(self._pin_file, pin.encode())
-        self._ask(Command(0, Ins.CHANGE_REFERENCE_DATA, 1, 0, pin.encode()))
-        self._ask(Command(0, Ins.ACTIVATE))
-
-    def _read_pin(self) -> str:
-        try:
-            return self._pin_file.read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SecurityModuleError("the PIN of the security module cannot be read") from error
+    @property
+    def log(self) -> ApduLog:
+        """The command log."""
+        return self._link.log
 
     @property
     def life_cycle(self) -> LifeCycle:
@@ -127,34 +103,24 @@ class SecurityModule:
     @property
     def pin_tries(self) -> int:
         """How many wrong PINs are left."""
-        command = Command(0, Ins.GET_DATA, 0, 1, expected=256)
-        answer = self._card_answer(command, secured=self._channel is not None)
-        return int(answer.data.decode().partition(",")[2] or 0)
+        return self._link.pin_tries()
 
     def advance(self) -> LifeCycle:
         """Go one step on in the module's life (ACTIVATE)."""
-        self._ask(Command(0, Ins.ACTIVATE))
+        self._link.ask(Command(0, Ins.ACTIVATE))
         return self.life_cycle
 
     def change_pin(self, pin: str) -> None:
-        """Set a new PIN: first where the gateway reads it, so no power cut locks it out.
+        """Set a new PIN.
 
         Raises:
             SecurityModuleError: not at least ten decimal digits.
         """
-        try:
-            pace.pin_key(pin)
-        except RemoteProtocolError as error:
-            raise SecurityModuleError(str(error)) from error
-        old = self._pin
-        write_private(self._pin_file, f"{old}\n{pin}".encode())
-        self._ask(Command(0, Ins.CHANGE_REFERENCE_DATA, 1, 0, pin.encode()))
-        write_private(self._pin_file, pin.encode())
-        self._pin = pin
+        self._link.set_pin(pin)
 
     def terminate(self) -> None:
         """End the module's life: all keys are wiped."""
-        self._ask(Command(0, Ins.TERMINATE))
+        self._link.ask(Command(0, Ins.TERMINATE))
         self._public.clear()
 
     # -- keys --------------------------------------------------------------------------------
@@ -170,7 +136,7 @@ class SecurityModule:
             SecurityModuleError: the slot is in use or its name is not allowed.
         """
         data = tlv(0x84, slot.encode()) + oid(CURVE_OIDS[curve])
-        answer = self._ask(Command(0, Ins.GENERATE_KEY_PAIR, 0x80, 0, data, 256), slot)
+        answer = self._link.ask(Command(0, Ins.GENERATE_KEY_PAIR, 0x80, 0, data, 256), slot)
         return _public_key(answer)
 
     def public_key(self, slot: str) -> ec.EllipticCurvePublicKey:
@@ -182,7 +148,7 @@ class SecurityModule:
         key = self._public.get(slot)
         if key is None:
             data = tlv(0x84, slot.encode())
-            answer = self._ask(Command(0, Ins.GENERATE_KEY_PAIR, 0x81, 0, data, 256), slot)
+            answer = self._link.ask(Command(0, Ins.GENERATE_KEY_PAIR, 0x81, 0, data, 256), slot)
             key = self._public[slot] = _public_key(answer)
         return key
 
@@ -192,9 +158,9 @@ class SecurityModule:
         Raises:
             SecurityModuleError: there is none, or the life cycle forbids it.
         """
-        self._ask(Command(0, Ins.DELETE, 0, 0, name.encode()), name)
+        self._link.ask(Command(0, Ins.DELETE, 0, 0, name.encode()), name)
         self._public.pop(name, None)
-        self._set = None
+        self._link.forget_environment()
 
     # -- signatures --------------------------------------------------------------------------
 
@@ -206,8 +172,10 @@ class SecurityModule:
         """
         if len(digest) not in DIGESTS:
             raise SecurityModuleError(f"no digest of {len(digest)} octets")
-        self._environment(0x41B6, 0x84, slot)
-        return self._ask(Command(0, Ins.PERFORM_SECURITY_OPERATION, 0x9E, 0x9A, digest, 256), slot)
+        self._link.environment(0x41B6, 0x84, slot)
+        return self._link.ask(
+            Command(0, Ins.PERFORM_SECURITY_OPERATION, 0x9E, 0x9A, digest, 256), slot
+        )
 
     def sign(self, slot: str, message: bytes) -> bytes:
         """Return the ECDSA signature (SHA-256) over ``message`` as DER ``ECDSA-Sig-Value``."""
@@ -223,8 +191,8 @@ class SecurityModule:
         """Give the module a public key to verify with (GWA_WAN_SIG_PUB and the like)."""
         data = tlv(0x83, name.encode()) + oid(CURVE_OIDS[curve_of(key)])
         data += tlv(0x86, point_octets(key))
-        self._ask(Command(0, Ins.PERFORM_SECURITY_OPERATION, 0x00, 0xAE, data), name)
-        self._set = None
+        self._link.ask(Command(0, Ins.PERFORM_SECURITY_OPERATION, 0x00, 0xAE, data), name)
+        self._link.forget_environment()
 
     def verify(self, name: str, digest: bytes, signature: bytes) -> bool:
         """Tell whether a DER signature over a digest verifies with an imported public key.
@@ -232,13 +200,13 @@ class SecurityModule:
         Raises:
             SecurityModuleError: no such key.
         """
-        self._environment(0x81B6, 0x83, name)
+        self._link.environment(0x81B6, 0x83, name)
         data = tlv(0x9A, digest) + tlv(0x9E, signature)
         command = Command(0, Ins.PERFORM_SECURITY_OPERATION, 0x00, 0xA8, data)
-        status = self._transmit(command, name).status
+        status = self._link.transmit(command, name).status
         if status in {Status.OK, Status.FAILED}:
             return status == Status.OK
-        raise self._refusal(command, name, status)
+        raise self._link.refusal(command, name, status)
 
     # -- key agreement -----------------------------------------------------------------------
 
@@ -248,17 +216,19 @@ class SecurityModule:
         Raises:
             SecurityModuleError: empty slot, or one not meant for key agreement.
         """
-        self._environment(0x41A6, 0x84, slot)
+        self._link.environment(0x41A6, 0x84, slot)
         data = tlv(0x7C, tlv(0x85, point_octets(peer)))
-        template = _template(self._ask(Command(0, Ins.GENERAL_AUTHENTICATE, 0, 0, data, 256), slot))
+        template = _template(
+            self._link.ask(Command(0, Ins.GENERAL_AUTHENTICATE, 0, 0, data, 256), slot)
+        )
         return template[0x86]
 
     def agree_ephemeral(self, peer: ec.EllipticCurvePublicKey) -> tuple[bytes, bytes]:
         """Return (own ephemeral point, x-coordinate): the pair is drawn inside the module."""
-        self._environment(0x41A6, 0x84, EPHEMERAL)
+        self._link.environment(0x41A6, 0x84, EPHEMERAL)
         data = tlv(0x7C, oid(CURVE_OIDS[curve_of(peer)]), tlv(0x85, point_octets(peer)))
         command = Command(0, Ins.GENERAL_AUTHENTICATE, 0, 0, data, 256)
-        template = _template(self._ask(command, EPHEMERAL))
+        template = _template(self._link.ask(command, EPHEMERAL))
         return template[0x85], template[0x86]
 
     # -- random numbers, files, self-test ----------------------------------------------------
@@ -268,7 +238,7 @@ class SecurityModule:
         out = b""
         while len(out) < octets:
             count = min(_CHUNK, octets - len(out))
-            out += self._ask(Command(0, Ins.GET_CHALLENGE, expected=count))
+            out += self._link.ask(Command(0, Ins.GET_CHALLENGE, expected=count))
         return out
 
     def files(self) -> list[str]:
@@ -277,8 +247,8 @@ class SecurityModule:
 
     def write_file(self, name: str, data: bytes) -> None:
         """Store a file (a certificate, a trust anchor) in the module."""
-        self._ask(Command(0, Ins.SELECT, 4, 0, name.encode()), name)
-        self._ask(Command(0, Ins.UPDATE_BINARY, 0, 0, data), name)
+        self._link.ask(Command(0, Ins.SELECT, 4, 0, name.encode()), name)
+        self._link.ask(Command(0, Ins.UPDATE_BINARY, 0, 0, data), name)
 
     def read_file(self, name: str) -> bytes:
         """Return a file of the module.
@@ -286,8 +256,8 @@ class SecurityModule:
         Raises:
             SecurityModuleError: there is none.
         """
-        self._ask(Command(0, Ins.SELECT, 4, 0, name.encode()), name)
-        return self._ask(Command(0, Ins.READ_BINARY, expected=65_536), name)
+        self._link.ask(Command(0, Ins.SELECT, 4, 0, name.encode()), name)
+        return self._link.ask(Command(0, Ins.READ_BINARY, expected=65_536), name)
 
     def check(self, slots: tuple[str, ...]) -> None:
         """Sign and verify with each slot (part of the self-test).
@@ -312,111 +282,9 @@ class SecurityModule:
             serialization.NoEncryption(),
         )
 
-    # -- the channel -------------------------------------------------------------------------
-
     def _names(self, which: int) -> list[str]:
-        answer = self._ask(Command(0, Ins.GET_DATA, 0, which, expected=65_536))
+        answer = self._link.ask(Command(0, Ins.GET_DATA, 0, which, expected=65_536))
         return [name for name in answer.decode().split(",") if name]
-
-    def _environment(self, parameters: int, tag: int, name: str) -> None:
-        """Set the key of the next operation, unless it is set already."""
-        if self._set == (parameters, name) and not self._stale():
-            return
-        p1, p2 = parameters >> 8, parameters & 0xFF
-        command = Command(0, Ins.MANAGE_SECURITY_ENVIRONMENT, p1, p2, tlv(tag, name.encode()))
-        self._ask(command, name)
-        self._set = (parameters, name)
-
-    def _ask(self, command: Command, key: str = "") -> bytes:
-        answer = self._transmit(command, key)
-        if answer.status != Status.OK:
-            raise self._refusal(command, key, answer.status)
-        return answer.data
-
-    def _refusal(self, command: Command, key: str, status: int) -> SecurityModuleError:
-        reasons = {
-            Status.REFERENCE_NOT_FOUND: f"key slot {key} is empty",
-            Status.FILE_NOT_FOUND: f"file {key} is not in the module",
-            Status.EXISTS: f"key slot {key} is in use",
-            Status.MEMORY: f"key slot {key} is damaged" if key else "its memory is damaged",
-            Status.CONDITIONS: f"not allowed in life cycle state {self.life_cycle}, or for {key}",
-        }
-        reason = reasons.get(Status(status) if status in set(Status) else Status.FAILED)
-        name = Ins(command.ins).name.replace("_", " ")
-        return SecurityModuleError(reason or f"{name} was refused with {status:04X}")
-
-    def _stale(self) -> bool:
-        if self._channel is None:
-            return True
-        return self._clock() - self._channel_since >= MAX_SESSION_NS
-
-    def _transmit(self, command: Command, key: str) -> Response:
-        if self.life_cycle is LifeCycle.MANUFACTURING:
-            return self._card_answer(command, secured=False)
-        if self._stale():
-            self._open_channel()
-        answer = self._card_answer(command, secured=True)
-        self.log.add(command, answer, key)
-        return answer
-
-    def _card_answer(self, command: Command, *, secured: bool) -> Response:
-        channel = self._channel if secured else None
-        if channel is None:
-            if self._channel is not None:
-                raise SecurityModuleError("a channel stands; plain commands would end it")
-            return decode_response(self._card.process(command.encode()))
-        octets = self._card.process(channel.wrap(command).encode())
-        return channel.unwrap_response(decode_response(octets))
-
-    def _open_channel(self) -> None:
-        """Run PACE; a PIN change cut short may have left two PINs to try."""
-        pins = self._pin.split("\n")
-        for number, pin in enumerate(pins):
-            self._card.reset()
-            self._channel, self._set = None, None
-            try:
-                self._channel = self._pace(pin)
-            except PinError as error:
-                if number + 1 == len(pins) or not error.tries:
-                    raise
-                continue
-            self._channel_since = self._clock()
-            if len(pins) > 1:
-                self._pin = pin
-                write_private(self._pin_file, pin.encode())
-            return
-
-    def _pace(self, pin: str) -> Channel:
-        try:
-            key = pace.pin_key(pin)
-        except RemoteProtocolError as error:
-            raise SecurityModuleError(str(error)) from error
-        template = tlv(0x80, oid(pace.OID)[2:]) + tlv(0x83, b"\x03")
-        self._pace_command(Command(0, Ins.MANAGE_SECURITY_ENVIRONMENT, 0xC1, 0xA4, template))
-        encrypted = self._pace_step(0x10, b"")[0x80]
-        exchange = pace.Exchange(pace.decrypt_nonce(key, encrypted), SystemRandom())
-        exchange.map(self._pace_step(0x10, tlv(0x81, exchange.mapping_key()))[0x82])
-        peer = self._pace_step(0x10, tlv(0x83, exchange.ephemeral_key()))[0x84]
-        channel = Channel(*exchange.agree(peer))
-        token = self._pace_step(0x00, tlv(0x85, exchange.token()))[0x86]
-        if not exchange.check_token(token):
-            raise SecurityModuleError("the security module does not know the PIN")
-        return channel
-
-    def _pace_step(self, cla: int, content: bytes) -> dict[int, bytes]:
-        command = Command(cla, Ins.GENERAL_AUTHENTICATE, 0, 0, tlv(0x7C, content), 256)
-        return _template(self._pace_command(command))
-
-    def _pace_command(self, command: Command) -> bytes:
-        answer = self._card_answer(command, secured=False)
-        self.log.add(command, answer, "PIN")
-        if answer.status == Status.PIN_BLOCKED:
-            raise PinError(0)
-        if answer.status & 0xFFF0 == Status.WRONG_PIN:
-            raise PinError(answer.status & 0x0F)
-        if answer.status != Status.OK:
-            raise self._refusal(command, "", answer.status)
-        return answer.data
 
 
 def _sha256(message: bytes) -> bytes:

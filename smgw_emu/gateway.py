@@ -7,12 +7,10 @@ port go through the SML codec into the core; the HAN listener asks the core.
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 import structlog
@@ -37,6 +35,7 @@ from smgw_emu.core.leds import BootPhase, LedState, SecureState, leds, next_edge
 from smgw_emu.core.store import Store
 from smgw_emu.meter_line import MeterLine
 from smgw_emu.profiles import Profile, ProfileError, load
+from smgw_emu.self_check import self_test_parts, software_hash
 from smgw_emu.transport.clock import Clock, Timer
 from smgw_emu.transport.presets import TlsIdentity, server_context
 from smgw_emu.transport.server import HttpsServer
@@ -47,22 +46,6 @@ from wan.profiles import taf_profile_xml
 _log = structlog.get_logger("gateway")
 
 MAX_OFFSET = 100 * 365 * DAY  # keeps every time of the device within the calendar
-_SOFTWARE = ("smgw_emu", "lmn", "wan", "han", "secure_state", "hsm_sim", "hardware")
-_SOFTWARE_FILES = (".py", ".toml", ".sql", ".html")
-
-
-def software_hash() -> str:
-    """Return the SHA-256 over all packages of this software (IF_GW_CON A-2.2), 64 hex digits."""
-    total = hashlib.sha256()
-    for package in _SOFTWARE:
-        root = resources.files(package)
-        with resources.as_file(root) as folder:
-            for file in sorted(folder.rglob("*")):
-                if file.suffix in _SOFTWARE_FILES and file.is_file():
-                    name = file.relative_to(folder).as_posix()
-                    content = hashlib.sha256(file.read_bytes()).hexdigest()
-                    total.update(f"{package}/{name} {content}\n".encode())
-    return total.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +163,7 @@ class Gateway:
         device.power_on(now)
         self_test = SelfTest(
             self.profile.self_test,
-            self._self_test_parts(device),
+            self_test_parts(device, self.hsm),
             self._self_test_started,
             self._self_test_finished,
         )
@@ -335,23 +318,6 @@ class Gateway:
             raise SmgwError(f"wake-up cannot listen on {where}: {error.strerror}") from error
 
     # -- self-test -------------------------------------------------------------------------
-
-    def _self_test_parts(self, device: Device) -> list[tuple[str, Callable[[], None]]]:
-        def software() -> None:
-            if software_hash() != device.firmware_hash:
-                raise SmgwError("Prüfsumme geändert")
-
-        def randomness() -> None:
-            ones = sum(octet.bit_count() for octet in self.hsm.random(2500))
-            if not 9654 < ones < 10346:  # monobit test of FIPS 140-1
-                raise SmgwError(f"{ones} von 20000 Bits gesetzt")
-
-        return [
-            ("Software", software),
-            ("Speicher", device.store.check),
-            ("Sicherheitsmodul", lambda: self.hsm.check((HAN_TLS, WAN_SIG_SEAL))),
-            ("Zufallszahlen", randomness),
-        ]
 
     def _self_test_started(self, now: WorldTime, reason: str) -> None:
         if self.running is not None:

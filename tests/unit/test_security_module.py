@@ -25,9 +25,9 @@ from hsm_sim.apdu import (
 )
 from hsm_sim.card import ALLOWED, Card, LifeCycle
 from hsm_sim.curves import point_octets, public_key
+from hsm_sim.link import MAX_SESSION_NS
 from hsm_sim.log import CMS_SEAL, TLS_HANDSHAKE, ApduLog, follows
 from hsm_sim.memory import Memory
-from hsm_sim.module import MAX_SESSION_NS
 from hsm_sim.randomness import HmacDrbg, SystemRandom
 from hsm_sim.secure_messaging import Channel, SecureMessagingError
 from hsm_sim.slots import HAN_TLS, gwa_key, lmn_key, wan_certificate, wan_key
@@ -151,7 +151,7 @@ def test_a_pin_change_cut_short_locks_nobody_out(module, tmp_path):
     again = SecurityModule(tmp_path / "hsm")
     assert again.slots() == [SIG]
     assert pin_file.read_text() == "98765432109876"
-    assert again.pin_tries == 3 if again._channel is None else True
+    assert again.pin_tries == 3 if again._link._channel is None else True
     with pytest.raises(SecurityModuleError, match="digits"):
         again.change_pin("short")
 
@@ -342,7 +342,7 @@ def test_a_broken_channel_is_dropped(module):
     """A plain command is 6987, a wrong MAC 6988; both end the channel, the next command is 6982."""
     for wrong, code in ((Command(0, Ins.GET_CHALLENGE, expected=8), Status.SM_MISSING),
                         (Command(0x0C, Ins.GET_CHALLENGE, data=b"\x8e\x08" + bytes(8)), Status.SM_WRONG)):  # fmt: skip
-        module._channel = None
+        module._link._channel = None
         module.random(1)
         assert status(module._card, wrong.cla, wrong.ins, data=wrong.data, expected=8) == code
         assert status(module._card, 0, Ins.READ_BINARY, expected=8) == Status.SECURITY_STATUS
@@ -401,7 +401,7 @@ def test_arbitrary_commands_inside_the_channel_get_a_status_word(fuzzed):
             return
         if data[:2] == bytes((Ins.GENERATE_KEY_PAIR, 0x80)) or data[0] == Ins.UPDATE_BINARY:
             return  # works as it should, and writes to the disk each time
-        answer = fuzzed._transmit(Command(0, data[0], data[1], data[2], data[3:], 256), "")
+        answer = fuzzed._link.transmit(Command(0, data[0], data[1], data[2], data[3:], 256), "")
         assert 0x6000 <= answer.status <= 0x9000
 
     run()
@@ -426,7 +426,7 @@ def test_the_log_tells_the_order_and_no_data(module):
     module.sign(SIG, b"reading")
     text = json.dumps([entry.command + entry.key + entry.status for entry in module.log])
     assert "PSO: COMPUTE DIGITAL SIGNATURE" in text
-    assert module._pin not in text
+    assert module._link.pin not in text
     assert all(len(entry.key) < 40 for entry in module.log)
     assert [entry.number for entry in module.log] == list(range(1, module.log.total + 1))
     small = ApduLog(3)
