@@ -18,7 +18,7 @@ from smgw_emu.core.errors import StoreError
 from smgw_emu.core.instants import SECOND, WorldTime
 from smgw_emu.profiles import Profile
 from smgw_emu.transport import tls
-from smgw_emu.transport.clock import Clock, Timer
+from smgw_emu.transport.clock import Clock
 from smgw_emu.transport.http import (
     BadRequest,
     HttpServer,
@@ -27,6 +27,7 @@ from smgw_emu.transport.http import (
     Response,
     Session,
 )
+from smgw_emu.transport.protocol import TlsProtocol
 
 _log = structlog.get_logger("han")
 
@@ -94,31 +95,19 @@ class HttpsServer:
         self.connections[connection] = None
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(TlsProtocol):
     """One client."""
 
-    __slots__ = (
-        "_closing_at",
-        "_http",
-        "_paused",
-        "_request_since",
-        "_server",
-        "_session",
-        "_timer",
-        "_tls",
-        "_transport",
-        "trusted",
-    )
+    __slots__ = ("_http", "_paused", "_request_since", "_server", "_session", "trusted")
 
     def __init__(self, server: HttpsServer) -> None:
+        limits, clock = server.profile.tls, server.clock
+        connection = tls.TlsConnection(server.context, limits, clock.now())
+        super().__init__(clock, connection, limits.close_s)
         self._server = server
         self._http = HttpServer(server.profile.http)
-        self._tls = tls.TlsConnection(server.context, server.profile.tls, server.clock.now())
-        self._transport: asyncio.Transport | None = None
-        self._timer: Timer | None = None
         self._session = Session()
         self._request_since: WorldTime | None = None
-        self._closing_at: WorldTime | None = None
         self._paused = False
         self.trusted = False
 
@@ -131,17 +120,15 @@ class _Connection(asyncio.Protocol):
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        self._handle(self._tls.receive(data, self._server.clock.now()))
+        self._handle(self.tls.receive(data, self._server.clock.now()))
 
     def eof_received(self) -> bool:
-        self._handle(self._tls.receive(b"", self._server.clock.now()))
+        self._handle(self.tls.receive(b"", self._server.clock.now()))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's name
         self._server.connections.pop(self, None)
-        self._transport = None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._lost()
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -159,14 +146,9 @@ class _Connection(asyncio.Protocol):
 
     # -- ending ----------------------------------------------------------------------------
 
-    def abort(self) -> None:
-        """Drop the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
     def shut(self) -> None:
         """End with close_notify."""
-        self._handle(self._tls.close())
+        self._handle(self.tls.close())
 
     # -- work ------------------------------------------------------------------------------
 
@@ -186,14 +168,14 @@ class _Connection(asyncio.Protocol):
     def _answer(self) -> None:
         """Answer every complete request, one by one."""
         now = self._server.clock.now()
-        while self._tls.established and not self._tls.over and not self._paused:
+        while self.tls.established and not self.tls.over and not self._paused:
             event, out = self._http.next_event()
             if out:
-                self._tls.send(out, now)
+                self.tls.send(out, now)
             if event is None:
                 break
             if isinstance(event, NoMoreRequests):
-                self._tls.close()
+                self.tls.close()
                 self._flush()
                 self._close()
                 break
@@ -214,10 +196,10 @@ class _Connection(asyncio.Protocol):
         if response is None:
             return False  # silent: neither answer nor end, limits will close it
         out, goes_on = self._http.respond(response, head_only=head_only)
-        self._tls.send(out, now)
+        self.tls.send(out, now)
         self.trusted = self.trusted or response.status in {200, 307}
         if not goes_on:
-            self._tls.close()
+            self.tls.close()
         self._flush()  # at once: a full transport pauses the next pipelined request
         if not goes_on:
             self._close()
@@ -234,50 +216,18 @@ class _Connection(asyncio.Protocol):
             _log.exception("request failed", method=request.method, path=request.path[:80])
         return Response(500, close=True)
 
-    def _flush(self) -> None:
-        out = self._tls.output()
-        if out and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(out)
-
-    def _close(self) -> None:
-        """Close after what is queued; never before (a fatal alert must arrive)."""
-        if self._transport is not None and self._closing_at is None:
-            limits = self._server.profile.tls
-            self._closing_at = self._server.clock.now() + limits.close_s * SECOND
-            self._transport.close()
-
     # -- deadlines -------------------------------------------------------------------------
 
     def _deadline(self) -> WorldTime | None:
-        if self._closing_at is not None:
-            return self._closing_at
-        deadline = self._tls.next_deadline()
-        if self._request_since is not None:
+        deadline = super()._deadline()
+        if self._closing_at is None and self._request_since is not None:
             late = self._request_since + self._server.profile.http.request_s * SECOND
             return late if deadline is None else min(deadline, late)
         return deadline
 
-    def _watch(self) -> None:
-        """Keep one timer that fires no later than the next deadline."""
-        deadline = self._deadline()
-        if deadline is None or self._transport is None:
+    def _due(self, now: WorldTime) -> None:
+        late = self._request_since is not None and self.tls.established
+        if late and self._paused:
+            self.abort()
             return
-        timer = self._timer
-        if timer is not None and timer.callback is not None:
-            if timer.when <= deadline:
-                return
-            timer.cancel()
-        self._timer = self._server.clock.call_at(deadline, self._on_deadline)
-
-    def _on_deadline(self) -> None:
-        now = self._server.clock.now()
-        deadline = self._deadline()
-        if self._transport is None or deadline is None:
-            return
-        if now >= deadline:
-            late = self._request_since is not None and self._tls.established
-            if self._closing_at is not None or (late and self._paused):
-                self.abort()
-                return
-            self._handle(self._tls.close() if late else self._tls.on_deadline(now))
-        self._watch()
+        self._handle(self.tls.close() if late else self.tls.on_deadline(now))

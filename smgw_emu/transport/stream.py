@@ -11,10 +11,11 @@ import ssl
 from collections.abc import Callable
 from typing import Protocol
 
-from smgw_emu.core.instants import SECOND, WorldTime
+from smgw_emu.core.instants import WorldTime
 from smgw_emu.profiles import Tls as TlsLimits
 from smgw_emu.transport import tls
-from smgw_emu.transport.clock import Clock, Timer
+from smgw_emu.transport.clock import Clock
+from smgw_emu.transport.protocol import TlsProtocol
 
 
 class StreamHandler(Protocol):
@@ -30,7 +31,7 @@ class StreamHandler(Protocol):
         """The connection is over; called once."""
 
 
-class TlsStream(asyncio.Protocol):
+class TlsStream(TlsProtocol):
     """One connection.
 
     Args:
@@ -43,6 +44,8 @@ class TlsStream(asyncio.Protocol):
         watcher: makes the watcher of this handshake.
     """
 
+    __slots__ = ("_handler", "_server_side", "_told", "certificate", "paused")
+
     def __init__(
         self,
         clock: Clock,
@@ -54,11 +57,7 @@ class TlsStream(asyncio.Protocol):
         server_name: str = "",
         watcher: Callable[[], tls.Watcher | None] = lambda: None,
     ) -> None:
-        self._clock = clock
-        self._limits = limits
-        self._handler = handler
-        self._server_side = server_side
-        self.tls = tls.TlsConnection(
+        connection = tls.TlsConnection(
             context,
             limits,
             clock.now(),
@@ -66,10 +65,10 @@ class TlsStream(asyncio.Protocol):
             server_name=server_name,
             watcher=watcher(),
         )
+        super().__init__(clock, connection, limits.close_s)
+        self._handler = handler
+        self._server_side = server_side
         self.certificate: bytes | None = None
-        self._transport: asyncio.Transport | None = None
-        self._timer: Timer | None = None
-        self._closing_at: WorldTime | None = None
         self._told = False
         self.paused = False
 
@@ -92,9 +91,7 @@ class TlsStream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the handler, if it does not know yet."""
-        self._transport = None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._lost()
         self._tell(tls.TlsEnd.PEER_CLOSED, str(exc or ""))
 
     def pause_writing(self) -> None:
@@ -119,11 +116,6 @@ class TlsStream(asyncio.Protocol):
         """End with close_notify."""
         self._handle(self.tls.close())
 
-    def abort(self) -> None:
-        """Drop the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
     # -- inner steps -----------------------------------------------------------------------
 
     def _handle(self, events: list[tls.TlsEvent]) -> None:
@@ -146,38 +138,5 @@ class TlsStream(asyncio.Protocol):
             self._told = True
             self._handler.ended(self, reason, detail)
 
-    def _flush(self) -> None:
-        out = self.tls.output()
-        if out and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(out)
-
-    def _close(self) -> None:
-        """Close after what is queued; never before (a fatal alert must arrive)."""
-        if self._transport is not None and self._closing_at is None:
-            self._closing_at = self._clock.now() + self._limits.close_s * SECOND
-            self._transport.close()
-
-    def _deadline(self) -> WorldTime | None:
-        return self._closing_at if self._closing_at is not None else self.tls.next_deadline()
-
-    def _watch(self) -> None:
-        deadline = self._deadline()
-        if deadline is None or self._transport is None:
-            return
-        timer = self._timer
-        if timer is not None and timer.callback is not None:
-            if timer.when <= deadline:
-                return
-            timer.cancel()
-        self._timer = self._clock.call_at(deadline, self._on_deadline)
-
-    def _on_deadline(self) -> None:
-        deadline, now = self._deadline(), self._clock.now()
-        if self._transport is None or deadline is None:
-            return
-        if now >= deadline:
-            if self._closing_at is not None:
-                self.abort()  # 20 s after close_notify (DS2 Close.80/.90)
-                return
-            self._handle(self.tls.on_deadline(now))
-        self._watch()
+    def _due(self, now: WorldTime) -> None:
+        self._handle(self.tls.on_deadline(now))

@@ -13,7 +13,16 @@ from fuzz import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_sim import Curve, PinError, Purpose, SecurityModule, SecurityModuleError, curves, pace
+from hsm_sim import (
+    Curve,
+    PinError,
+    Purpose,
+    SecurityModule,
+    SecurityModuleError,
+    curves,
+    meter_keys,
+    pace,
+)
 from hsm_sim.apdu import (
     Command,
     Ins,
@@ -31,7 +40,7 @@ from hsm_sim.memory import Memory
 from hsm_sim.randomness import HmacDrbg, SystemRandom
 from hsm_sim.secure_messaging import Channel, SecureMessagingError
 from hsm_sim.slots import HAN_TLS, gwa_key, lmn_key, wan_certificate, wan_key
-from smgw_emu.core.errors import RemoteProtocolError
+from smgw_emu.core.errors import LocalProtocolError, RemoteProtocolError
 
 SIG, ENC = wan_key(Purpose.SIG), wan_key(Purpose.ENC)
 ORDER = curves.ORDERS[Curve.BRAINPOOL_P256]
@@ -504,3 +513,98 @@ def test_the_generator_is_hmac_drbg():
     drbg = HmacDrbg(b"seed")
     counts = [1, 32, 33, 100, 64]
     assert [drbg.octets(count) for count in counts] == reference(b"seed", counts)
+
+
+# -- keys of meters ------------------------------------------------------------------------------
+
+
+@pytest.mark.req("HSM-08")
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("", "bb1d6929e95937287fa37d129b756746"),
+        ("6bc1bee22e409f96e93d7e117393172a", "070a16b46b4d4144f79bdd9dd04a287c"),
+        (
+            "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411",
+            "dfa66747de9ae63030ca32611497c827",
+        ),
+    ],
+)
+def test_the_mac_primitive(message, expected):
+    """RFC 4493 chapter 4, examples 1 to 3."""
+    key = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
+    assert meter_keys.mac(key, bytes.fromhex(message)).hex() == expected
+
+
+@pytest.mark.req("HSM-08")
+def test_meter_keys_as_oms_publishes_them():
+    """TR-03116-3 7.2 with the official OMS values (lmn-wireless.md 4)."""
+    master, counter, meter = bytes(range(16)), bytes.fromhex("b30a0000"), bytes.fromhex("78563412")
+    found = {
+        which: meter_keys.derive(master, which, counter, meter).hex()
+        for which in meter_keys.MeterKey
+    }
+    assert found[meter_keys.MeterKey.K_ENC] == "eccf39d475d730b8284fdfdc1995d52f"
+    assert found[meter_keys.MeterKey.K_MAC] == "c9cd19ff5a9aad5a6bbda13bd2c4c7ad"
+    assert len(set(found.values())) == 4
+    # wired: counter and server id MSB first (lmn-wired.md 1.5)
+    counter, meter = (512).to_bytes(4, "big"), bytes.fromhex("0a014d54520e0000007b")
+    assert [
+        meter_keys.derive(master, which, counter, meter).hex() for which in meter_keys.MeterKey
+    ] == [
+        "4ea7cec4f4f9a65d3284b8552c2cc4f7",
+        "4915a9ba05d9485bebb91008670f9e76",
+        "5d06b4f165350c4827fa37d78a16864a",
+        "4b41db528e545f2f9fe82b5e739d4a58",
+    ]
+    assert meter_keys.pad(bytes(16)) == bytes(16) + b"\x10" * 16
+    for wrong in ((b"short", counter), (master, b"123")):
+        with pytest.raises(LocalProtocolError):
+            meter_keys.derive(wrong[0], meter_keys.MeterKey.K_ENC, wrong[1], meter)
+
+
+@pytest.mark.req("HSM-02", "HSM-05")
+def test_a_second_generation_beside_the_first(tmp_path):
+    """Wirk keys are made, requested, certified and installed while the Guetesiegel set goes on."""
+    from datetime import UTC, datetime, timedelta
+
+    from hsm_sim.certificates import subject_key_identifier
+    from smgw_emu.bench.pki import Role, TestPki, der
+    from wan.certificates import check_path, load
+    from wan.cms import Signer
+    from wan.requests import KeyToCertify, authorise, build, renew, subject_name
+
+    pki = TestPki()
+    gwa = pki.participant(Role.GWA, "gwa1")
+    module = SecurityModule(tmp_path / "hsm")
+    for purpose in Purpose:
+        module.generate(wan_key(purpose, 0), Curve.BRAINPOOL_P256)
+    seal = pki.participant(
+        Role.SMGW, "ETHE0399000001", {p: module.public_key(wan_key(p, 0)) for p in Purpose}
+    )
+    for purpose in Purpose:
+        module.write_file(wan_certificate(purpose, 0), seal.identity(purpose).certificate_der)
+
+    def to_certify(purpose: Purpose) -> KeyToCertify:
+        slot = wan_key(purpose, 1)
+        key = module.generate(slot, Curve.BRAINPOOL_P256)
+        return KeyToCertify(key, lambda digest: module.sign_digest(slot, digest))
+
+    request = build(
+        subject_name("ETHE0399000001.SMGW", "SM-Test-PKI-DE"), {p: to_certify(p) for p in Purpose}
+    )
+    old = Signer(
+        subject_key_identifier(module.public_key(wan_key(Purpose.SIG, 0))),
+        lambda digest: module.sign_digest(wan_key(Purpose.SIG, 0), digest),
+    )
+    issued = pki.answer(authorise(renew(request, old), gwa.signer()), gwa.trust())
+    for purpose, certificate in issued.items():
+        module.write_file(wan_certificate(purpose, 1), der(certificate))
+    again = SecurityModule(tmp_path / "hsm")
+    at = datetime.now(UTC) + timedelta(hours=1)
+    for generation in (0, 1):
+        again.check(tuple(wan_key(purpose, generation) for purpose in Purpose))
+        for purpose in Purpose:
+            certificate = load(again.read_file(wan_certificate(purpose, generation)))
+            assert certificate.public_key() == again.public_key(wan_key(purpose, generation))
+            check_path(certificate, (pki.sub_ca,), pki.root, at, purpose=purpose)
