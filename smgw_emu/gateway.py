@@ -297,15 +297,21 @@ class Gateway:
         settings = self.config.wakeup
         if settings is None or not settings.enabled:
             return None
-        key = gwa_key(Purpose.SIG)
         return WakeupLine(
             device,
             self.clock,
             self.profile.wakeup,
-            lambda digest, signature: self.hsm.verify(key, digest, signature),
+            self._verify_wakeup,
             lambda: self._set_lamps(wakeup_at=self.clock.now()),
             self._guard,
         )
+
+    def _verify_wakeup(self, digest: bytes, signature: bytes) -> bool:
+        try:
+            return self.hsm.verify(gwa_key(Purpose.SIG), digest, signature)
+        except SecurityModuleError as error:
+            _log.warning("a wake-up could not be checked", cause=str(error))
+            return False
 
     async def _start_wakeup(self, line: WakeupLine | None) -> None:
         settings = self.config.wakeup

@@ -45,7 +45,7 @@ class WakeupLine:
         self._clock = clock
         self._on_valid = on_valid
         self._guard = guard
-        field_octets = 32
+        field_octets = 32  # of brainpoolP256r1, the one curve today (TR-03116-3 table 23)
         self.port = PacketPort(
             self._receive, lambda data: expected_length(data, field_octets), MAX_OCTETS
         )

@@ -26,7 +26,7 @@ from smgw_emu.bench.pki.folder import save, save_participant
 from smgw_emu.core.config import Consumer, parse_config
 from smgw_emu.core.config import SecurityModule as ModuleSettings
 from smgw_emu.core.errors import ConfigError, RemoteProtocolError
-from smgw_emu.core.ids import DeviceId
+from smgw_emu.core.ids import MEDIUM_GATEWAY, DeviceId
 from smgw_emu.core.instants import DeviceTime, WorldTime
 from smgw_emu.core.obis import ACTIVE_ENERGY_IMPORT
 from smgw_emu.core.store import Store
@@ -103,6 +103,8 @@ def _fill(directory: Path, plan: Plan) -> Access:
         device = DeviceId.parse(plan.gateway_id or f"ETHE03{number:08d}")
     except RemoteProtocolError as error:
         raise ConfigError(f"gateway id: {error}") from error
+    if device.medium != MEDIUM_GATEWAY:
+        raise ConfigError(f"gateway id: {device} is not of medium E (DIN 43863-5)")
     password = plan.password or secrets.token_urlsafe(12)
     p12_password = secrets.token_urlsafe(12)
     start = plan.now.datetime()

@@ -41,7 +41,7 @@ class PacketPort:
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._connections: set[_TcpPacket] = set()
+        self._connections: dict[_TcpPacket, None] = {}
         self.taken = 0
 
     async def start(self, transport: str, host: str, port: int) -> int:
@@ -113,12 +113,13 @@ class PacketPort:
         self.taken += 1
         self._receive(data)
 
-    def admit(self, connection: _TcpPacket) -> bool:
-        """Register a connection unless there are too many."""
+    def admit(self, connection: _TcpPacket) -> None:
+        """Register a connection; if there are too many the oldest makes room."""
         if len(self._connections) >= _TCP_CONNECTIONS:
-            return False
-        self._connections.add(connection)
-        return True
+            oldest = next(iter(self._connections))
+            self.forget(oldest)
+            oldest.drop()
+        self._connections[connection] = None
 
     def cut(self, data: bytes, *, ended: bool) -> bytes | None:
         """Return the packet in a stream, None while it is not complete."""
@@ -129,7 +130,7 @@ class PacketPort:
 
     def forget(self, connection: _TcpPacket) -> None:
         """Unregister a connection."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
 
 
 class _TcpPacket(asyncio.Protocol):
@@ -144,9 +145,7 @@ class _TcpPacket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        if not self._port.admit(self):
-            transport.abort()
-            return
+        self._port.admit(self)
         self._timer = asyncio.get_running_loop().call_later(_TCP_TIMEOUT_S, self.drop)
 
     def data_received(self, data: bytes) -> None:

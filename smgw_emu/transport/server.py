@@ -160,6 +160,8 @@ class _Connection(TlsProtocol):
                 self._http.receive(event.data)
         self._answer()
         self._flush()
+        if events and isinstance(events[0], tls.Established | tls.Ended) and self.tls.hello:
+            _log.debug("client hello", **self.tls.hello.describe())
         if events and isinstance(events[-1], tls.Ended):
             _log.debug("connection ended", reason=events[-1].reason, detail=events[-1].detail)
             self._close()

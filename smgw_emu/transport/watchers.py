@@ -12,8 +12,9 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from hsm_sim import Curve, SecurityModule, SecurityModuleError
+from hsm_sim import Curve, SecurityModuleError
 from hsm_sim.curves import public_key
+from hsm_sim.interface import KeyModule
 from smgw_emu.core.errors import RemoteProtocolError
 from smgw_emu.transport.handshake import (
     CERTIFICATE,
@@ -90,6 +91,11 @@ class HelloGate:
         return self._rule(parse_client_hello(body))
 
 
+def watcher_of(module: KeyModule, peer: str) -> ModuleWatcher | None:
+    """Return the watcher of a new client handshake: one in strict mode, none otherwise."""
+    return ModuleWatcher(module, peer) if module.strict else None
+
+
 class ModuleWatcher:
     """The security module's part of figures F28 and F29 for a TLS client, in strict mode.
 
@@ -103,7 +109,7 @@ class ModuleWatcher:
         peer: name of the imported public key the server must sign with.
     """
 
-    def __init__(self, module: SecurityModule, peer: str) -> None:
+    def __init__(self, module: KeyModule, peer: str) -> None:
         self._module = module
         self._peer = peer
         self._randoms = [b"", b""]

@@ -32,6 +32,7 @@ from wan.cms import (
     oids,
     seal,
     sign,
+    source_of,
     unseal,
     verify,
 )
@@ -340,7 +341,7 @@ def test_in_strict_mode_the_module_does_its_part(tmp_path):
         lambda digest: module.sign_digest(slots[Purpose.SIG], digest),
     )
     start = module.log.total
-    data = seal(b"strict", signer, [GWA.recipient()], source=module)
+    data = seal(b"strict", signer, [GWA.recipient()], source=source_of(module))
     assert follows(module.log.since(start), CMS_SEAL)
     assert unseal(data, gateway.trust(), GWA.opener()).content == b"strict"
     back = seal(b"order", GWA.signer(), [gateway.recipient()])
@@ -350,8 +351,9 @@ def test_in_strict_mode_the_module_does_its_part(tmp_path):
         lambda peer: module.agree(slots[Purpose.ENC], peer),
     )
     assert unseal(back, GWA.trust(), opener).content == b"order"
+    module.strict = False
     start = module.log.total
-    seal(b"normal", signer, [GWA.recipient()])
+    seal(b"normal", signer, [GWA.recipient()], source=source_of(module))
     assert not follows(module.log.since(start), CMS_SEAL)
 
 

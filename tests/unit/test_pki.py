@@ -376,6 +376,9 @@ def test_renewal_and_authorisation():
         ),
         (request(name="nonsense"), "failure_request_not_accepted", None),
         (request(name="x.XYZ"), "failure_request_not_accepted", None),
+        (request(name="../../etc.SMGW"), "failure_request_not_accepted", None),
+        (request(name="1EMH0004911613.SMGW"), "failure_request_not_accepted", None),
+        (request(name="a/b.GWA"), "failure_request_not_accepted", None),
     ):
         with pytest.raises(RequestError) as caught:
             pki.answer(data, trust)

@@ -44,7 +44,7 @@ from smgw_emu.transport.handshake import (
     server_extensions,
 )
 from smgw_emu.transport.presets import TlsIdentity, client_context, server_context
-from smgw_emu.transport.watchers import HelloGate, ModuleWatcher, ValidityWatcher, Watchers
+from smgw_emu.transport.watchers import HelloGate, ValidityWatcher, Watchers, watcher_of
 from wan.certificates import ec_key
 
 
@@ -251,7 +251,8 @@ def strict(tmp_path):
 
 
 def _strict_client(module, context):
-    watcher = ModuleWatcher(module, gwa_key(Purpose.TLS))
+    watcher = watcher_of(module, gwa_key(Purpose.TLS))
+    assert watcher is not None
     return tls.TlsConnection(context, PROFILE.wan_tls, NOW, server_side=False, watcher=watcher)
 
 
@@ -271,6 +272,8 @@ def test_the_command_order_of_a_strict_handshake(strict):
     assert isinstance(events[-1], tls.Established)
     entries = module.log.since(start)
     assert follows(entries, TLS_HANDSHAKE)
+    module.strict = False
+    assert watcher_of(module, "") is None
     names = [entry.command for entry in entries if not entry.command.startswith("MSE")]
     assert names == [
         "GET CHALLENGE",

@@ -4,7 +4,15 @@ The profile is chapter 5 of the Detailspezifikation v2.0, digested in ``wan.md``
 ``crypto.md`` 3. :func:`seal` and :func:`unseal` do all layers; the modules below do one each.
 """
 
-from wan.cms.enveloped import KeyAgreement, Opener, ProcessSource, Recipient, SharedInfo, Suite
+from wan.cms.enveloped import (
+    KeyAgreement,
+    Opener,
+    ProcessSource,
+    Recipient,
+    SharedInfo,
+    Suite,
+    source_of,
+)
 from wan.cms.errors import CmsError, Layer
 from wan.cms.message import Opened, seal, unseal
 from wan.cms.signed import Signer, Trust, sign, verify
@@ -23,6 +31,7 @@ __all__ = [
     "Trust",
     "seal",
     "sign",
+    "source_of",
     "unseal",
     "verify",
 ]

@@ -93,6 +93,17 @@ class ProcessSource:
         return point_octets(key.public_key()), key.exchange(ec.ECDH(), peer)
 
 
+class StrictSource(Source, Protocol):
+    """A security module: its own source of keys if it is strict."""
+
+    strict: bool
+
+
+def source_of(module: StrictSource) -> Source:
+    """Return the module itself in strict mode (figure F30), the process otherwise."""
+    return module if module.strict else ProcessSource()
+
+
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """Who shall read: subject key identifier and public key of his C_Enc certificate."""

@@ -6,6 +6,7 @@ with SHA-512 after the planned change), Sub-CA on brainpoolP256r1 with SHA-256.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,8 @@ from hsm_sim import Purpose
 from smgw_emu.bench.pki import profile
 from smgw_emu.bench.pki.participants import Identity, Participant, der
 from smgw_emu.bench.pki.profile import Role
+from smgw_emu.core.errors import RemoteProtocolError
+from smgw_emu.core.ids import MEDIUM_GATEWAY, DeviceId
 from wan import requests
 from wan.certificates import RevocationLists, common_name, key_id
 from wan.cms import Trust
@@ -28,6 +31,7 @@ from wan.requests import RequestError
 _YEARS = {Role.SMGW: 2, Role.GWA: 2, Role.EMT: 2, Role.GWH: 2}  # DS2 4.2; EMT seen in the field
 _SUB_CA_YEARS, _ROOT_YEARS, _LIST_SIGNER_YEARS = 5, 8, 4
 _LIST_DAYS = 7
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,40}", re.ASCII)
 _HASHES: dict[int, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
     256: hashes.SHA256(),
     384: hashes.SHA384(),
@@ -255,6 +259,7 @@ class TestPki:
             valid_from: same.
             valid_until: same.
         """
+        check_label(role, label)
         identities = {}
         for purpose in Purpose:
             private = None
@@ -306,6 +311,7 @@ class TestPki:
             raise RequestRefusedError(
                 "failure_request_not_accepted", f"common name {wanted[:60]!r} has no known function"
             ) from None
+        check_label(role, label)
         if package.signers:
             old = self.issued[package.signers[0]]
             if common_name(old) != wanted:
@@ -389,6 +395,24 @@ class TestPki:
             .next_update(moment + timedelta(days=_LIST_DAYS))
             .add_extension(authority, critical=False)
             .add_extension(x509.CRLNumber(len(self.revoked) + 1), critical=False)
+        )
+
+
+def check_label(role: Role, label: str) -> None:
+    """Check what stands before the function in a common name; it also names directories.
+
+    Raises:
+        RequestRefusedError: no device id of medium E (SMGW), or no plain name.
+    """
+    good = _LABEL.fullmatch(label) is not None
+    if role is Role.SMGW:
+        try:
+            good = DeviceId.parse(label).medium == MEDIUM_GATEWAY
+        except RemoteProtocolError:
+            good = False
+    if not good:
+        raise RequestRefusedError(
+            "failure_request_not_accepted", f"{label[:40]!r} cannot name a {role}"
         )
 
 

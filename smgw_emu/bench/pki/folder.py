@@ -80,12 +80,12 @@ def save(pki: TestPki, folder: Path) -> None:
 def save_record(pki: TestPki, folder: Path) -> None:
     """Write what changes: the revocations."""
     revoked = [(f"{item.serial:x}", item.when.isoformat(), item.by_root) for item in pki.revoked]
-    record = _Record(pki.hierarchy.value, pki.now.isoformat(), revoked)
+    record = _Record(pki.hierarchy.value, pki.root.not_valid_before_utc.isoformat(), revoked)
     write_private(folder / "pki.json", msgspec.json.format(msgspec.json.encode(record)))
 
 
-def open_folder(folder: Path) -> TestPki:
-    """Read a hierarchy back.
+def open_folder(folder: Path, now: datetime | None = None) -> TestPki:
+    """Read a hierarchy back; what it issues from now on begins at ``now`` (the present).
 
     Raises:
         ConfigError: none there, or damaged.
@@ -94,7 +94,7 @@ def open_folder(folder: Path) -> TestPki:
         record = msgspec.json.decode((folder / "pki.json").read_bytes(), type=_Record)
         pki = TestPki.__new__(TestPki)
         pki.hierarchy = Hierarchy(record.hierarchy)
-        pki.now = datetime.fromisoformat(record.begin)
+        pki.now = now or datetime.now(UTC)
         pki.revoked = [
             Revoked(int(serial, 16), datetime.fromisoformat(when), by_root)
             for serial, when, by_root in record.revoked

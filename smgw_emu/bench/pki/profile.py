@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 from cryptography import x509
@@ -15,6 +16,7 @@ from smgw_emu.core import der
 
 CA_POLICY = ObjectIdentifier("0.4.0.127.0.7.3.4.1.1.1")  # Sub-CA policy seen in the field
 CPS = "https://test.invalid/cps"
+_PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*", re.ASCII)  # X.680 table 10
 
 
 class Role(StrEnum):
@@ -40,7 +42,7 @@ def name(common_name: str, organisation: str, *, unit: str = "", serial: str = "
 
 def _form(value: str, printable: _ASN1Type) -> _ASN1Type:
     """UTF8String only where PrintableString cannot say it (umlauts)."""
-    return printable if value.isascii() else _ASN1Type.UTF8String
+    return printable if _PRINTABLE.fullmatch(value) else _ASN1Type.UTF8String
 
 
 def key_usage(purpose: Purpose | None) -> x509.KeyUsage:
