@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from smgw_emu.cli import EXIT_FAILED
 from smgw_emu.core import der
 from smgw_emu.core.errors import ConfigError, RemoteProtocolError
+
+if TYPE_CHECKING:
+    from wan.cms import Trust
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -26,7 +29,7 @@ def _hex(text: str) -> bytes:
         raise click.UsageError(f"not hex digits: {error}") from error
 
 
-@click.command("cms")
+@click.command("cms", short_help="A CMS message; verified and opened if asked.")
 @click.argument("file", type=click.File("rb"))
 @click.option("--key", type=_FILE, help="Private key of the recipient's C_Enc (PEM).")
 @click.option(
@@ -97,15 +100,10 @@ def _structure(data: bytes) -> list[str]:
 def _signed(
     data: bytes, signers: tuple[Path, ...], answer: dict[str, Any]
 ) -> tuple[str, bytes, bytes]:
-    from wan.certificates import key_id, load
-    from wan.cms import Trust, verify
+    from wan.cms import verify
 
     if signers:
-        loaded = [load(path.read_bytes()) for path in signers]
-        from smgw_emu.bench.pki import der as certificate_der
-
-        trusted = {key_id(item): Trust(certificate_der(item)) for item in loaded}
-        verified = verify(data, trusted)
+        verified = verify(data, _trusted(signers))
         answer["signature"] = f"right, by {verified.signer.hex()}"
         return verified.content_type, verified.content, verified.signer
     answer["signature"] = "NOT VERIFIED (give --signer)"
@@ -118,6 +116,15 @@ def _signed(
     kind = info.oid("eContentType")
     content = info.sequence("eContent", 0xA0).take(der.OCTET_STRING, "eContent").octets()
     return kind, content, b""
+
+
+def _trusted(signers: tuple[Path, ...]) -> dict[bytes, Trust]:
+    from smgw_emu.bench.pki import der as certificate_der
+    from wan.certificates import key_id, load
+    from wan.cms import Trust
+
+    loaded = [load(path.read_bytes()) for path in signers]
+    return {key_id(item): Trust(certificate_der(item)) for item in loaded}
 
 
 def _open(
@@ -146,7 +153,7 @@ def _open(
     return opened.content
 
 
-@click.command("wakeup")
+@click.command("wakeup", short_help="A wake-up packet given in hex.")
 @click.argument("packet")
 @click.option("--signer", type=_FILE, help="GWA_WAN_SIG_CRT to verify with.")
 def wakeup(packet: str, signer: Path | None) -> int:
@@ -208,7 +215,7 @@ def _wakeup_signature(data: bytes, signature: bytes, signer: Path | None) -> str
     return "right"
 
 
-@click.command("ntp")
+@click.command("ntp", short_help="An NTP header given in hex.")
 @click.argument("packet")
 def ntp(packet: str) -> int:
     """Explain a 48-octet NTP header given in hex."""
@@ -238,15 +245,22 @@ def ntp(packet: str) -> int:
     return 0
 
 
-@click.command("request")
+@click.command("request", short_help="A certificate request package (CRMF).")
 @click.argument("file", type=click.File("rb"))
-def request(file: BinaryIO) -> int:
-    """Explain a certificate request package (CRMF triple) and check its proofs of possession."""
+@click.option(
+    "--signer", type=_FILE, multiple=True, help="Certificates its outer signatures must be of."
+)
+def request(file: BinaryIO, signer: tuple[Path, ...]) -> int:
+    """Explain a certificate request package (CRMF triple) and check its proofs of possession.
+
+    A renewal or an authorised request needs --signer for each signature around it.
+    """
     from hsm_sim.certificates import subject_key_identifier
     from wan.requests import parse, subject_text
 
     try:
-        package = parse(file.read())
+        trusted = _trusted(signer)
+        package = parse(file.read(), trusted, trusted)
     except RemoteProtocolError as error:
         click.echo(f"smgw: {error}", err=True)
         return EXIT_FAILED

@@ -19,7 +19,11 @@ def command() -> None:
 @command.command("wakeup")
 @directory_option
 @click.option("--to", "target", default="", help="HOST:PORT (the running gateway in DIR).")
-@click.option("--transport", type=click.Choice(["udp", "tcp"]), default="udp", show_default=True)
+@click.option(
+    "--transport",
+    type=click.Choice(["udp", "tcp"]),
+    help="Default: what the gateway listens on, else udp.",
+)
 @click.option("--time", "moment", default="", help="Creation time of the packet (now).")
 @click.option(
     "--order",
@@ -30,7 +34,7 @@ def command() -> None:
 )
 @click.option("--print", "only_print", is_flag=True, help="Print the packet in hex, send nothing.")
 def wakeup(
-    directory: Path, target: str, transport: str, moment: str, order: str, only_print: bool
+    directory: Path, target: str, transport: str | None, moment: str, order: str, only_print: bool
 ) -> None:
     """Sign a wake-up packet with the GWA's key in DIR/lab-pki and send it.
 
@@ -55,8 +59,9 @@ def wakeup(
     seconds = given.seconds if given else _device_seconds(state)
     packet = wakeup_packet(administrator, device, seconds, ByteOrder(order))
     host, port = _target(target) if target else _running_target(state)
-    send(packet, host, port, transport)
-    click.echo(f"sent {len(packet)} octets to {host}:{port} over {transport}")
+    way = transport or _listening(state)
+    send(packet, host, port, way)
+    click.echo(f"sent {len(packet)} octets to {host}:{port} over {way}")
 
 
 def _state(directory: Path) -> dict[str, object]:
@@ -80,6 +85,11 @@ def _running_target(state: dict[str, object] | None) -> tuple[str, int]:
         raise SmgwError("the gateway has no wake-up port open")
     host, port = found["address"]
     return str(host), int(port)
+
+
+def _listening(state: dict[str, object] | None) -> str:
+    found = (state or {}).get("wakeup")
+    return "tcp" if isinstance(found, dict) and found["transport"] == "tcp" else "udp"
 
 
 def _target(text: str) -> tuple[str, int]:

@@ -64,7 +64,7 @@ def _print_authorities(pki: Any, directory: Path) -> None:
     )
 
 
-@command.command("issue")
+@command.command("issue", short_help="Issue a triple, or answer a request package.")
 @click.argument("directory", type=DIRECTORY)
 @click.argument("role", type=click.Choice(_ROLES, case_sensitive=False), required=False)
 @click.argument("name", required=False)
@@ -130,7 +130,7 @@ def revoke(directory: Path, certificate: Path) -> None:
     click.echo(f"revoked {common_name(found)}, serial {found.serial_number:x}")
 
 
-@command.command("crl")
+@command.command("crl", short_help="Write the current revocation lists.")
 @click.argument("directory", type=DIRECTORY)
 def crl(directory: Path) -> None:
     """Write the current lists: sub-ca.crl and the indirect root.crl (PEM)."""
@@ -150,7 +150,7 @@ def _write_lists(pki: Any, directory: Path) -> list[Path]:
     return paths
 
 
-@command.command("show")
+@command.command("show", short_help="Show the inventory, or one certificate.")
 @click.argument("path", type=click.Path(path_type=Path, exists=True))
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(path: Path, as_json: bool) -> None:

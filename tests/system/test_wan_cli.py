@@ -80,6 +80,14 @@ def test_a_request_on_the_command_line(pki, tmp_path, capfd):
     (tmp_path / "authorised.der").write_bytes(authorised)
     shown = json.loads(told(capfd, "decode", "request", str(tmp_path / "first.der")))
     assert [item["purpose"] for item in shown] == ["SIG", "ENC", "TLS"]
+    signers = [
+        option
+        for name in ("ETHE0399000001.SMGW", "gwa1.GWA")
+        for option in ("--signer", str(pki / "issued" / name / "1" / "sig.pem"))
+    ]
+    whole = str(tmp_path / "authorised.der")
+    assert len(json.loads(told(capfd, "decode", "request", whole, *signers))) == 3
+    told(capfd, "decode", "request", whole, code=EXIT_FAILED)
     made = json.loads(
         told(capfd, "pki", "issue", str(pki), "--request", str(tmp_path / "first.der"))
     )
