@@ -4,8 +4,7 @@ One entry per command: what, on which key, how many octets, which status word. D
 with nonces, tokens or shared secrets would be a key file.
 
 TR-03109-1 v1.0 figures F28 (TLS) and F30 (CMS) draw an order of commands; :func:`follows` tells
-whether a log shows it. For TLS the ECKA of the log is a parallel run: libssl draws the ephemeral
-pair that is really used (``tr-03109-1.md`` C.4 allows this shortcut if it is declared, as here).
+whether a log shows it.
 """
 
 from __future__ import annotations

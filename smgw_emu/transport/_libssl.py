@@ -1,4 +1,4 @@
-"""The one module that touches libssl: what the standard ``ssl`` module lacks (crypto.md 4.4, 5).
+"""What the standard ``ssl`` module lacks (crypto.md 4.4, 5); ``_ephemeral`` is the other half.
 
 Reaches the ``SSL_CTX`` behind an ``ssl.SSLContext`` (first pointer after the object header of
 CPython's struct; verified on CPython 3.9 to 3.13) and calls libssl through ``_ssl`` itself, so that
@@ -46,7 +46,7 @@ class LibsslError(SmgwError):
     """libssl refused a setting, or this Python cannot reach it."""
 
 
-def _library() -> ctypes.CDLL:
+def _open() -> ctypes.CDLL:
     """Open the library behind ``ssl`` and declare every function used (pointer-size types)."""
     library = ctypes.CDLL(getattr(_ssl, "__file__", None))
     pointer, number, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
@@ -79,12 +79,12 @@ def _library() -> ctypes.CDLL:
 
 
 try:
-    _LIB: ctypes.CDLL | None = _library()
+    _LIB: ctypes.CDLL | None = _open()
 except OSError:
     _LIB = None
 
 
-def _lib(*names: str) -> ctypes.CDLL:
+def library(*names: str) -> ctypes.CDLL:
     """Return the library if it has the named functions.
 
     Raises:
@@ -104,7 +104,7 @@ def _pointer(context: ssl.SSLContext) -> int:
 
 
 def _control(context: ssl.SSLContext, command: int, text: str) -> None:
-    lib = _lib("SSL_CTX_ctrl")
+    lib = library("SSL_CTX_ctrl")
     if lib.SSL_CTX_ctrl(_pointer(context), command, 0, text.encode("ascii")) != 1:
         lib.ERR_clear_error()  # CPython would take a queued error for its next call's own
         raise LibsslError(f"libssl refused the list {text!r}")
@@ -124,7 +124,7 @@ def set_signature_algorithms(context: ssl.SSLContext, algorithms: str) -> None:
 
 def disable_session_cache(context: ssl.SSLContext) -> None:
     """Switch off resumption by session id; ``OP_NO_TICKET`` alone does not (crypto.md 5.7)."""
-    _lib().SSL_CTX_ctrl(_pointer(context), _CTRL_SET_SESS_CACHE_MODE, _SESS_CACHE_OFF, None)
+    library().SSL_CTX_ctrl(_pointer(context), _CTRL_SET_SESS_CACHE_MODE, _SESS_CACHE_OFF, None)
 
 
 def accept_any_client_certificate(context: ssl.SSLContext) -> None:
@@ -139,7 +139,7 @@ def accept_any_client_certificate(context: ssl.SSLContext) -> None:
 
     callback = _VERIFY_CALLBACK(verify)
     _KEEP.setdefault(context, []).append(callback)
-    _lib("SSL_CTX_set_verify").SSL_CTX_set_verify(_pointer(context), _VERIFY_PEER, callback)
+    library("SSL_CTX_set_verify").SSL_CTX_set_verify(_pointer(context), _VERIFY_PEER, callback)
 
 
 def use_external_key(
@@ -156,7 +156,7 @@ def use_external_key(
     Raises:
         LibsslError: any step failed; use the fallback then.
     """
-    lib, pointer = _lib("EC_KEY_METHOD_set_sign", "EC_KEY_set_method"), _pointer(context)
+    lib, pointer = library("EC_KEY_METHOD_set_sign", "EC_KEY_set_method"), _pointer(context)
     if lib.SSL_CTX_use_certificate_chain_file(pointer, chain_file.encode()) != 1:
         raise LibsslError("libssl refused the certificate")
     buffer = ctypes.c_char_p(leaf)

@@ -19,7 +19,7 @@ import contextlib
 import ssl
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any
 
 from smgw_emu.core.instants import SECOND, WorldTime
 from smgw_emu.profiles import Tls as TlsLimits
@@ -81,11 +81,16 @@ class Ended:
 TlsEvent = Established | Data | Ended
 
 
-class Watcher(Protocol):
-    """Looks at the plaintext handshake."""
+class Watcher:
+    """Looks at the plaintext handshake; what a base watcher does not override lets it pass."""
 
-    def message(self, kind: int, body: bytes, *, ours: bool) -> int | None:
+    def message(self, kind: int, body: bytes, *, ours: bool) -> int | None:  # noqa: ARG002
         """See a handshake message; return the number of a fatal alert to refuse with."""
+        return None
+
+    def step(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which libssl takes its next handshake step."""
+        return contextlib.nullcontext()
 
 
 class TlsConnection:
@@ -257,7 +262,8 @@ class TlsConnection:
 
     def _handshake(self, now: WorldTime) -> TlsEvent | None:
         try:
-            self._ssl.do_handshake()
+            with self._watcher.step() if self._watcher else contextlib.nullcontext():
+                self._ssl.do_handshake()
         except ssl.SSLWantReadError:
             self._show_own()
             return None

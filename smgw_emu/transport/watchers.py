@@ -5,17 +5,23 @@ Alerts are RFC 5246 7.2's numbers; the connection replaces those its profile doe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
+from typing import Any
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hsm_sim import Curve, SecurityModuleError
-from hsm_sim.curves import public_key
+from hsm_sim.curves import CURVE_OIDS, public_key
 from hsm_sim.interface import KeyModule
 from smgw_emu.core.errors import RemoteProtocolError
+from smgw_emu.transport import _ephemeral
+from smgw_emu.transport._libssl import LibsslError
 from smgw_emu.transport.handshake import (
     CERTIFICATE,
     CLIENT_HELLO,
@@ -29,11 +35,13 @@ from smgw_emu.transport.handshake import (
 )
 from smgw_emu.transport.tls import Watcher
 
+_log = structlog.get_logger("tls")
+
 ILLEGAL_PARAMETER, BAD_CERTIFICATE, CERTIFICATE_EXPIRED = 47, 42, 45
 DECRYPT_ERROR, INTERNAL_ERROR = 51, 80
 
 
-class Watchers:
+class Watchers(Watcher):
     """Several watchers; the first refusal counts."""
 
     def __init__(self, *watchers: Watcher) -> None:
@@ -47,8 +55,15 @@ class Watchers:
                 return alert
         return None
 
+    def step(self) -> contextlib.AbstractContextManager[Any]:
+        """Enter the context of each."""
+        stack = contextlib.ExitStack()
+        for watcher in self._watchers:
+            stack.enter_context(watcher.step())
+        return stack
 
-class ValidityWatcher:
+
+class ValidityWatcher(Watcher):
     """Checks the peer's validity period against the device clock.
 
     Args:
@@ -74,7 +89,7 @@ class ValidityWatcher:
         return None if good else CERTIFICATE_EXPIRED
 
 
-class HelloGate:
+class HelloGate(Watcher):
     """Refuses ClientHellos by a rule, as quirks of real devices do.
 
     Args:
@@ -96,13 +111,14 @@ def watcher_of(module: KeyModule, peer: str) -> ModuleWatcher | None:
     return ModuleWatcher(module, peer) if module.strict else None
 
 
-class ModuleWatcher:
+class ModuleWatcher(Watcher):
     """The security module's part of figures F28 and F29 for a TLS client, in strict mode.
 
-    The module draws random A, runs the ECKA with the server's ephemeral point and verifies the
-    server's signature; CertificateVerify goes through it anyway. What libssl really uses for A and
-    for the premaster secret are numbers of its own: a declared divergence (TR digest C.4). The
-    verification counts: if the module says no, the handshake ends.
+    The module draws random A of the ClientHello, runs the ECKA with the server's ephemeral point on
+    a pair of its own and verifies the server's signature; CertificateVerify goes through it anyway.
+    libssl uses the module's numbers (:mod:`smgw_emu.transport._ephemeral`). Where that does not
+    work the commands run beside libssl's own handshake, which is logged once and told by
+    ``inside``. The verification counts: if the module says no, the handshake ends.
 
     Args:
         module: the security module.
@@ -113,7 +129,23 @@ class ModuleWatcher:
         self._module = module
         self._peer = peer
         self._randoms = [b"", b""]
-        module.random(32)
+        self._pair: _ephemeral.Pair | None = None
+        self.inside = _ephemeral_in_module()
+        self._first = module.random(32)
+        self._asked = False
+
+    def step(self) -> contextlib.AbstractContextManager[Any]:
+        """Give libssl the module's numbers."""
+        if not self.inside:
+            return contextlib.nullcontext()
+        random = None if self._asked else self._random
+        self._asked = True
+        return _ephemeral.handshake_step(self._pair, random)
+
+    def _random(self, count: int) -> bytes:
+        """Return random A first, more from the module if libssl wants more."""
+        first, self._first = self._first[:count], self._first[count:]
+        return first + self._module.random(count - len(first)) if len(first) < count else first
 
     def message(self, kind: int, body: bytes, *, ours: bool) -> int | None:
         """Follow the handshake."""
@@ -135,8 +167,20 @@ class ModuleWatcher:
         signed = b"".join(self._randoms) + exchange.parameters
         digest = hashlib.new(exchange.hash_name, signed).digest()
         try:
-            self._module.agree_ephemeral(peer)
+            point, shared = self._module.agree_ephemeral(peer)
             right = self._module.verify(self._peer, digest, exchange.signature)
         except SecurityModuleError:
             return INTERNAL_ERROR
+        self._pair = _ephemeral.Pair(CURVE_OIDS[curve], point, shared)
         return None if right else DECRYPT_ERROR
+
+
+@lru_cache
+def _ephemeral_in_module() -> bool:
+    """Install the hooks of libcrypto; tell whether that worked."""
+    try:
+        _ephemeral.install()
+    except LibsslError as error:
+        _log.warning("strict mode: TLS uses ephemeral pairs of libssl's own", cause=str(error))
+        return False
+    return True

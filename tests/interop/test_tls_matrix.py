@@ -120,6 +120,37 @@ def test_servers_with_every_suite_and_curve(tmp_path, preset, groups):
             assert hello.groups == (GROUPS[group],)
 
 
+@pytest.mark.req("HSM-01")
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_strict_handshake_with_openssl(files, tmp_path, suite):
+    """Random number, ephemeral pair, signature and verification from the module; OpenSSL agrees."""
+    from hsm_sim import Curve, Purpose, SecurityModule
+    from hsm_sim.slots import gwa_key, wan_key
+    from smgw_emu.bench.pki import Role, der
+    from smgw_emu.transport.presets import TlsIdentity
+    from smgw_emu.transport.watchers import watcher_of
+    from wan.certificates import ec_key
+
+    made = material()
+    module = SecurityModule(tmp_path / "hsm", strict=True)
+    slot = wan_key(Purpose.TLS)
+    key = module.generate(slot, Curve.BRAINPOOL_P256)
+    module.import_public_key(gwa_key(Purpose.TLS), ec_key(made.administrator.tls.certificate))
+    leaf = der(made.pki.issue(Role.SMGW, "ETHE0399000004", Purpose.TLS, key))
+    who = TlsIdentity(leaf, lambda digest: module.sign_digest(slot, digest), lambda: b"",
+                      (der(made.pki.sub_ca),))  # fmt: skip
+    context = client_context("wan", who, [made.administrator.tls.certificate_der]).context
+    with s_server(files, "-tls1_2", "-cipher", suite, "-groups", "brainpoolP384r1:brainpoolP256r1",
+                  "-cert", "gwa.pem", "-key", "gwa.key", "-Verify", "3", "-verify_return_error",
+                  "-CAfile", "ca.pem") as port:  # fmt: skip
+        watcher = watcher_of(module, gwa_key(Purpose.TLS))
+        ours = tls.TlsConnection(context, PROFILE.wan_tls, NOW, server_side=False, watcher=watcher)
+        events = run_client(ours, port)
+    assert isinstance(events[-1], tls.Established), events
+    assert watcher.inside
+    assert ours.suite == suite
+
+
 def test_openssl_verifies_what_it_is_shown(files):
     """The oracle refuses a gateway of another PKI: its check above is not a formality."""
     (files / "ca.pem").write_bytes(self_signed(CURVES["P-256"]).chain_pem)

@@ -262,14 +262,31 @@ def test_the_command_order_of_a_strict_handshake(strict):
     module, context, leaf = strict
     made = material()
     start = module.log.total
+    drawn, agreed = [], []
+    random, agree = module.random, module.agree_ephemeral
+    module.random = lambda count: drawn.append(random(count)) or drawn[-1]
+    module.agree_ephemeral = lambda peer: agreed.append(agree(peer)) or agreed[-1]
     ours = _strict_client(module, context)
     ours.start(NOW)
     server = server_context(
         "wan", identity(made.administrator.tls), peers=[leaf]
     ).context  # our own preset on the other side: brainpool only
     raw = Raw(server, server=True)
+    flights = []
+    original = raw.step
+    raw.step = lambda data=b"": flights.append(data) or original(data)
     events = pump(ours, raw)
     assert isinstance(events[-1], tls.Established)
+    # random A and the ephemeral pair of the connection are the module's own
+    assert ours._watcher.inside
+    assert ours.hello.random == drawn[0]
+    ((point, _shared),) = agreed
+    exchange = dict(handshake_messages(flights[1][: flights[1].find(b"\x14\x03\x03")]))[16]
+    assert exchange == bytes((len(point),)) + point
+    raw.step(ours.output())
+    ours.send(b"payload", NOW)
+    raw.incoming.write(ours.output())
+    assert raw.ssl.read() == b"payload"
     entries = module.log.since(start)
     assert follows(entries, TLS_HANDSHAKE)
     module.strict = False
@@ -281,6 +298,47 @@ def test_the_command_order_of_a_strict_handshake(strict):
         "PSO: VERIFY DIGITAL SIGNATURE",
         "PSO: COMPUTE DIGITAL SIGNATURE",
     ]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_modules_pairs_work_on_every_curve(strict, group):
+    """Each curve of the preset, with OpenSSL's server on the other side of the pair."""
+    module, context, leaf = strict
+    made = material()
+    groups = group if group == "brainpoolP256r1" else f"{group}:brainpoolP256r1"
+    from smgw_emu.transport import _libssl
+
+    server = server_context("wan", identity(made.administrator.tls), peers=[leaf]).context
+    _libssl.set_groups(server, groups)
+    ours = _strict_client(module, context)
+    ours.start(NOW)
+    raw = Raw(server, server=True)
+    assert isinstance(pump(ours, raw)[-1], tls.Established)
+    # an ordinary handshake in the same process is untouched
+    plain = wan_client()
+    plain.start(NOW)
+    assert isinstance(pump(plain, Raw(wan_server_context(), server=True))[-1], tls.Established)
+
+
+def test_where_the_pairs_cannot_be_used_the_commands_run_beside(strict, monkeypatch):
+    """A later libcrypto: the log still shows the order, ``inside`` says what is missing."""
+    from smgw_emu.transport import _ephemeral, watchers
+
+    def refuse():
+        raise _ephemeral.LibsslError("no such call")
+
+    monkeypatch.setattr(_ephemeral, "install", refuse)
+    watchers._ephemeral_in_module.cache_clear()
+    module, context, leaf = strict
+    made = material()
+    start = module.log.total
+    ours = _strict_client(module, context)
+    assert not ours._watcher.inside
+    ours.start(NOW)
+    server = server_context("wan", identity(made.administrator.tls), peers=[leaf]).context
+    assert isinstance(pump(ours, Raw(server, server=True))[-1], tls.Established)
+    assert follows(module.log.since(start), TLS_HANDSHAKE)
+    watchers._ephemeral_in_module.cache_clear()
 
 
 def test_the_modules_verdict_counts(strict):
