@@ -105,6 +105,7 @@ class TestPki:
         issuer: x509.Name,
         key: ec.EllipticCurvePublicKey,
         signer: ec.EllipticCurvePrivateKey,
+        begin: datetime,
         end: datetime,
     ) -> x509.CertificateBuilder:
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
@@ -114,22 +115,28 @@ class TestPki:
             .issuer_name(issuer)
             .public_key(key)
             .serial_number(int.from_bytes(secrets.token_bytes(16), "big") >> 1 | 1 << 120)
-            .not_valid_before(self.now)
+            .not_valid_before(begin)
             .not_valid_after(end)
             .add_extension(authority, critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(profile.mark(), critical=False)
         )
 
-    def _end(self, years: int) -> datetime:
+    @staticmethod
+    def _end(begin: datetime, years: int) -> datetime:
         """Return the last second of the day before the anniversary."""
-        end = self.now + timedelta(days=365 * years)
+        end = begin + timedelta(days=365 * years)
         return end.replace(hour=23, minute=59, second=59, microsecond=0) - timedelta(days=1)
 
     def _issue_root(self) -> x509.Certificate:
         subject = profile.name(self._root_label, self.hierarchy)
         builder = self._base(
-            subject, subject, self.root_key.public_key(), self.root_key, self._end(_ROOT_YEARS)
+            subject,
+            subject,
+            self.root_key.public_key(),
+            self.root_key,
+            self.now,
+            self._end(self.now, _ROOT_YEARS),
         )
         return self._authority(builder, 1).sign(self.root_key, _hash(self.root_key))
 
@@ -140,7 +147,8 @@ class TestPki:
             self.root.subject,
             self.list_key.public_key(),
             self.root_key,
-            self._end(_LIST_SIGNER_YEARS),
+            self.now,
+            self._end(self.now, _LIST_SIGNER_YEARS),
         )
         builder = builder.add_extension(profile.list_signer_usage(), critical=True).add_extension(
             x509.BasicConstraints(ca=False, path_length=None), critical=True
@@ -153,7 +161,8 @@ class TestPki:
             self.root.subject,
             self.sub_ca_key.public_key(),
             self.root_key,
-            self._end(_SUB_CA_YEARS),
+            self.now,
+            self._end(self.now, _SUB_CA_YEARS),
         )
         point = profile.list_point(self._root_label, self.list_signer.subject)
         builder = self._authority(builder, 0).add_extension(point, critical=False)
@@ -215,12 +224,9 @@ class TestPki:
         valid_from: datetime | None,
         valid_until: datetime | None,
     ) -> x509.Certificate:
-        begin, self.now = self.now, valid_from or self.now
-        try:
-            end = valid_until or self._end(_YEARS[role])
-            builder = self._base(subject, self.sub_ca.subject, public_key, self.sub_ca_key, end)
-        finally:
-            self.now = begin
+        begin = valid_from or self.now
+        end = valid_until or self._end(begin, _YEARS[role])
+        builder = self._base(subject, self.sub_ca.subject, public_key, self.sub_ca_key, begin, end)
         builder = (
             builder.add_extension(profile.key_usage(purpose), critical=True)
             .add_extension(profile.policies(), critical=False)
