@@ -11,14 +11,13 @@ import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hsm_sim import Purpose
 from smgw_emu.bench.pki import profile
+from smgw_emu.bench.pki.lists import Revoked, direct_list, hash_for, indirect_list
 from smgw_emu.bench.pki.participants import Identity, Participant, der
 from smgw_emu.bench.pki.profile import Role
 from smgw_emu.core.errors import RemoteProtocolError
@@ -30,13 +29,7 @@ from wan.requests import RequestError
 
 _YEARS = {Role.SMGW: 2, Role.GWA: 2, Role.EMT: 2, Role.GWH: 2}  # DS2 4.2; EMT seen in the field
 _SUB_CA_YEARS, _ROOT_YEARS, _LIST_SIGNER_YEARS = 5, 8, 4
-_LIST_DAYS = 7
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,40}", re.ASCII)
-_HASHES: dict[int, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
-    256: hashes.SHA256(),
-    384: hashes.SHA384(),
-    512: hashes.SHA512(),
-}
 
 
 class Hierarchy(StrEnum):
@@ -48,14 +41,6 @@ class Hierarchy(StrEnum):
 
 class RequestRefusedError(RequestError):
     """The PKI does not issue what was asked for."""
-
-
-class Revoked(NamedTuple):
-    """One entry of a revocation list."""
-
-    serial: int
-    when: datetime
-    by_root: bool
 
 
 class TestPki:
@@ -138,7 +123,7 @@ class TestPki:
             self.now,
             self._end(self.now, _ROOT_YEARS),
         )
-        return self._authority(builder, 1).sign(self.root_key, _hash(self.root_key))
+        return self._authority(builder, 1).sign(self.root_key, hash_for(self.root_key))
 
     def _issue_list_signer(self) -> x509.Certificate:
         subject = profile.name(f"{self._root_label}.CRL-S", self.hierarchy)
@@ -153,7 +138,7 @@ class TestPki:
         builder = builder.add_extension(profile.list_signer_usage(), critical=True).add_extension(
             x509.BasicConstraints(ca=False, path_length=None), critical=True
         )
-        return builder.sign(self.root_key, _hash(self.root_key))
+        return builder.sign(self.root_key, hash_for(self.root_key))
 
     def _issue_sub_ca(self) -> x509.Certificate:
         builder = self._base(
@@ -166,7 +151,7 @@ class TestPki:
         )
         point = profile.list_point(self._root_label, self.list_signer.subject)
         builder = self._authority(builder, 0).add_extension(point, critical=False)
-        return builder.sign(self.root_key, _hash(self.root_key))
+        return builder.sign(self.root_key, hash_for(self.root_key))
 
     def _authority(
         self, builder: x509.CertificateBuilder, path_length: int
@@ -239,7 +224,7 @@ class TestPki:
         if role is not Role.SMGW:
             names = profile.alternative_names(label, role, purpose)
             builder = builder.add_extension(names, critical=False)
-        certificate = builder.sign(self.sub_ca_key, _hash(self.sub_ca_key))
+        certificate = builder.sign(self.sub_ca_key, hash_for(self.sub_ca_key))
         self.issued[key_id(certificate)] = certificate
         return certificate
 
@@ -359,49 +344,22 @@ class TestPki:
 
     def crl(self, at: datetime | None = None) -> x509.CertificateRevocationList:
         """Return the Sub-CA's list."""
-        builder = self._list(self.sub_ca.subject, self.sub_ca_key, at)
-        for item in self.revoked:
-            if not item.by_root:
-                builder = builder.add_revoked_certificate(_entry(item))
-        return builder.sign(self.sub_ca_key, _hash(self.sub_ca_key))
+        return direct_list(self.sub_ca.subject, self.sub_ca_key, self.revoked, at or self.now)
 
     def root_crl(self, at: datetime | None = None) -> x509.CertificateRevocationList:
         """Return the root's indirect list, signed by the CRL signer."""
-        point = x509.IssuingDistributionPoint(
-            full_name=[
-                x509.UniformResourceIdentifier(f"http://crl.test.invalid/{self._root_label}.crl")
-            ],
-            relative_name=None,
-            only_contains_user_certs=False,
-            only_contains_ca_certs=False,
-            only_some_reasons=None,
-            indirect_crl=True,
-            only_contains_attribute_certs=False,
+        return indirect_list(
+            self.list_signer.subject,
+            self.root.subject,
+            self._root_label,
+            self.list_key,
+            self.revoked,
+            at or self.now,
         )
-        builder = self._list(self.list_signer.subject, self.list_key, at)
-        builder = builder.add_extension(point, critical=True)
-        for item in self.revoked:
-            if item.by_root:
-                builder = builder.add_revoked_certificate(_entry(item, self.root.subject))
-        return builder.sign(self.list_key, _hash(self.list_key))
 
     def revocation_lists(self, at: datetime | None = None) -> RevocationLists:
         """Return everything a path check with revocation needs."""
         return RevocationLists((self.crl(at), self.root_crl(at)), (self.list_signer,))
-
-    def _list(
-        self, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, at: datetime | None
-    ) -> x509.CertificateRevocationListBuilder:
-        moment = (at or self.now).replace(microsecond=0)
-        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
-        return (
-            x509.CertificateRevocationListBuilder()
-            .issuer_name(issuer)
-            .last_update(moment)
-            .next_update(moment + timedelta(days=_LIST_DAYS))
-            .add_extension(authority, critical=False)
-            .add_extension(x509.CRLNumber(len(self.revoked) + 1), critical=False)
-        )
 
 
 def check_label(role: Role, label: str) -> None:
@@ -420,17 +378,3 @@ def check_label(role: Role, label: str) -> None:
         raise RequestRefusedError(
             "failure_request_not_accepted", f"{label[:40]!r} cannot name a {role}"
         )
-
-
-def _hash(
-    key: ec.EllipticCurvePrivateKey,
-) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
-    return _HASHES[key.key_size]
-
-
-def _entry(item: Revoked, issuer: x509.Name | None = None) -> x509.RevokedCertificate:
-    builder = x509.RevokedCertificateBuilder().serial_number(item.serial).revocation_date(item.when)
-    if issuer is not None:
-        names = x509.CertificateIssuer([x509.DirectoryName(issuer)])
-        builder = builder.add_extension(names, critical=True)
-    return builder.build()

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from hsm_sim import Purpose
 from hsm_sim.files import write_private
-from smgw_emu.bench.pki.authority import Hierarchy, Revoked, TestPki
+from smgw_emu.bench.pki.authority import Hierarchy, TestPki
+from smgw_emu.bench.pki.lists import Revoked
 from smgw_emu.bench.pki.participants import Identity, Participant, pem
 from smgw_emu.core.errors import ConfigError
 from wan.certificates import CertificateError, common_name, key_id, load

@@ -98,14 +98,18 @@ def policies() -> x509.CertificatePolicies:
     return x509.CertificatePolicies([x509.PolicyInformation(CA_POLICY, [CPS])])
 
 
+def list_location(label: str) -> x509.UniformResourceIdentifier:
+    """Return where a list lies on the web."""
+    return x509.UniformResourceIdentifier(f"http://crl.test.invalid/{label}.crl")
+
+
 def list_point(label: str, issuer: x509.Name | None = None) -> x509.CRLDistributionPoints:
     """Return where a CRL lies; with ``issuer`` an indirect one, by http and ldap."""
     locations: list[x509.GeneralName] = [
         x509.UniformResourceIdentifier(f"ldap://crl.test.invalid/CN={label}")
     ]
     if issuer is not None:
-        web = x509.UniformResourceIdentifier(f"http://crl.test.invalid/{label}.crl")
-        locations.insert(0, web)
+        locations.insert(0, list_location(label))
     named = [x509.DirectoryName(issuer)] if issuer is not None else None
     return x509.CRLDistributionPoints([x509.DistributionPoint(locations, None, None, named)])
 
