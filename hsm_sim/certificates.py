@@ -1,4 +1,4 @@
-"""Certificates whose key stays in the security module: self-signed HAN and LMN certificates.
+"""Certificates: reading anybody's, writing self-signed ones whose key stays in the module.
 
 Written with our own DER writer because the signature comes from outside: ``cryptography``'s builder
 wants the private key itself. Everything issued carries the Netscape comment ``TEST - smgw-emu``,
@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import warnings
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.utils import CryptographyDeprecationWarning
 
 from hsm_sim.curves import point_octets
 from smgw_emu.core import der
+from smgw_emu.core.errors import RemoteProtocolError
 
 TEST_COMMENT = "TEST - smgw-emu"
 NETSCAPE_COMMENT_OID = "2.16.840.1.113730.1.13"
@@ -34,6 +39,49 @@ DEVICE_ID_OID = "0.4.0.127.0.7.3.4.9.1"
 
 SignDigest = Callable[[bytes], bytes]
 """digest -> DER ECDSA signature."""
+
+
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    CryptographyDeprecationWarning,
+    der.DerError,
+)
+
+
+def read_certificate(data: bytes) -> x509.Certificate:
+    """Read a certificate of anybody, DER or PEM, whole.
+
+    ``cryptography`` reads some fields lazily, warns of some faults and ignores the unused bits of
+    the signature; here all of them refuse.
+
+    Raises:
+        RemoteProtocolError: malformed.
+    """
+    try:
+        pem = data.lstrip().startswith(b"-----")
+        reader = x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", CryptographyDeprecationWarning)
+            certificate = reader(data)
+            tuple(certificate.extensions)
+            certificate.public_key()
+            for name in (certificate.subject, certificate.issuer):
+                name.rfc4514_string()
+        if certificate.not_valid_before_utc > certificate.not_valid_after_utc:
+            raise ValueError("validity ends before it begins")
+        octets = certificate.public_bytes(serialization.Encoding.DER)
+        fields = der.Reader(der.parse(octets), "Certificate")
+        fields.take(der.SEQUENCE, "tbsCertificate")
+        fields.take(der.SEQUENCE, "signatureAlgorithm")
+        fields.take(der.BIT_STRING, "signature").bits()
+    except _UNREADABLE as error:
+        raise RemoteProtocolError("the certificate cannot be read") from error
+    return certificate
 
 
 def subject_key_identifier(public_key: ec.EllipticCurvePublicKey) -> bytes:

@@ -10,33 +10,19 @@ name the issuer.
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from hsm_sim import Purpose
-from smgw_emu.core import der
+from hsm_sim.certificates import read_certificate
 from smgw_emu.core.errors import RemoteProtocolError
-
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-    CryptographyDeprecationWarning,
-    der.DerError,
-)
 
 
 class Reason(StrEnum):
@@ -85,25 +71,9 @@ def load(data: bytes) -> x509.Certificate:
         CertificateError: malformed.
     """
     try:
-        pem = data.lstrip().startswith(b"-----")
-        reader = x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate
-        with warnings.catch_warnings():
-            # what the library only warns of (a serial number below 1) is refused here
-            warnings.simplefilter("error", CryptographyDeprecationWarning)
-            certificate = reader(data)
-            tuple(certificate.extensions)
-            certificate.public_key()
-            for name in (certificate.subject, certificate.issuer):  # read lazily by the library
-                name.rfc4514_string()
-            if certificate.not_valid_before_utc > certificate.not_valid_after_utc:
-                raise ValueError("validity ends before it begins")
-        fields = der.Reader(der.parse(certificate.public_bytes(Encoding.DER)), "Certificate")
-        fields.take(der.SEQUENCE, "tbsCertificate")
-        fields.take(der.SEQUENCE, "signatureAlgorithm")
-        fields.take(der.BIT_STRING, "signature").bits()  # the library ignores unused bits
-    except _UNREADABLE as error:
+        return read_certificate(data)
+    except RemoteProtocolError as error:
         raise CertificateError(Reason.MALFORMED) from error
-    return certificate
 
 
 def common_name(certificate: x509.Certificate) -> str:

@@ -13,10 +13,10 @@ from functools import lru_cache
 from typing import Any
 
 import structlog
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hsm_sim import Curve, SecurityModuleError
+from hsm_sim.certificates import read_certificate
 from hsm_sim.curves import CURVE_OIDS, public_key
 from hsm_sim.interface import KeyModule
 from smgw_emu.core.errors import RemoteProtocolError
@@ -82,10 +82,10 @@ class ValidityWatcher(Watcher):
         if now is None or not chain:
             return None
         try:
-            leaf = x509.load_der_x509_certificate(chain[0])
-            good = leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc
-        except ValueError:
+            leaf = read_certificate(chain[0])
+        except RemoteProtocolError:
             return BAD_CERTIFICATE
+        good = leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc
         return None if good else CERTIFICATE_EXPIRED
 
 
