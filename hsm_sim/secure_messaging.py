@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from hsm_sim.apdu import Command, Response
+from hsm_sim.templates import split
 from smgw_emu.core.der import tlv
 from smgw_emu.core.errors import RemoteProtocolError
 
@@ -40,22 +41,15 @@ def _unpad(data: bytes) -> bytes:
 def _objects(data: bytes) -> tuple[dict[int, bytes], bytes]:
     """Split data objects; returns them by tag, and what the MAC covers (all before 8E)."""
     found: dict[int, bytes] = {}
-    at = 0
-    while at < len(data):
-        tag, start = data[at], at + 2
-        if start > len(data) or tag in found or 0x8E in found:
-            raise SecureMessagingError("data objects are damaged")
-        size = data[at + 1]
-        if size > 0x80:
-            wide = size & 0x7F
-            size = int.from_bytes(data[start : start + wide], "big")
-            start += wide
-        if start + size > len(data):
-            raise SecureMessagingError("data objects are damaged")
-        found[tag] = data[start : start + size]
-        if tag == 0x8E:
+    covered = b""
+    try:
+        for tag, at, value in split(data):
+            if tag in found or 0x8E in found:
+                raise SecureMessagingError("data objects are damaged")
+            found[tag] = value
             covered = data[:at]
-        at = start + size
+    except RemoteProtocolError as error:
+        raise SecureMessagingError(str(error)) from error
     if 0x8E not in found:
         raise SecureMessagingError("no MAC")
     return found, covered
