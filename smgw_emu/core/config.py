@@ -6,6 +6,7 @@ the WAN, this file stands in for the profiles of TR-03109-1 v1.0 chapter 10.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import tomllib
 from datetime import time
@@ -18,6 +19,18 @@ from smgw_emu.core.errors import ConfigError, RemoteProtocolError
 from smgw_emu.core.ids import MEDIUM_GATEWAY, DeviceId
 from smgw_emu.core.instants import DeviceTime, parse_device_time
 from smgw_emu.core.obis import Obis
+from smgw_emu.core.wan_profiles import (
+    ClsProfile,
+    HanProfile,
+    LmnProfile,
+    ProxyProfile,
+    Technician,
+    WanProfile,
+    check_limits,
+    check_proxy,
+    check_technician,
+    check_wan,
+)
 from smgw_emu.profiles import DEFAULT_PROFILE
 
 SUPPORTED_TAFS = (1, 7)
@@ -82,6 +95,12 @@ class SecurityModule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: str = ""
 
 
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A meter port that exists before any meter profile: serial device, tcp:// or recording."""
+
+    source: str
+
+
 class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A meter profile: id, where its bytes come from, registers to hold."""
 
@@ -124,7 +143,12 @@ class Consumer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class UsagePoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A contract: one evaluation profile of one consumer."""
+    """A contract: one evaluation profile of one consumer.
+
+    ``emts`` names WAN communication profiles (``emt1.sm`` is profile ``emt1``). With a
+    ``pseudonym`` the values are grid data: they go through the administrator and name neither
+    gateway nor meter (TR-03109-1 v1.0 3.2.4.3).
+    """
 
     name: str
     taf: int
@@ -140,6 +164,7 @@ class UsagePoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     period_s: int = 900
     on_demand: bool = True
     transparency: bool = False
+    pseudonym: str = ""
 
     @property
     def logical_name(self) -> str:
@@ -178,14 +203,31 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control: Listener = Listener()
     wakeup: Wakeup | None = None
     security_module: SecurityModule = SecurityModule()
+    line: tuple[Line, ...] = ()
     meter: tuple[Meter, ...] = ()
     consumer: tuple[Consumer, ...] = ()
     usage_point: tuple[UsagePoint, ...] = ()
+    wan: tuple[WanProfile, ...] = ()
+    technician: tuple[Technician, ...] = ()
+    han_profile: HanProfile = HanProfile()
+    lmn: tuple[LmnProfile, ...] = ()
+    cls: tuple[ClsProfile, ...] = ()
+    proxy: tuple[ProxyProfile, ...] = ()
 
     @property
     def device_id(self) -> DeviceId:
         """The gateway's id."""
         return DeviceId.parse(self.gateway.id)
+
+    def wan_profile(self, scenario: str) -> WanProfile | None:
+        """Return the administrator's profile of a scenario."""
+        found = (p for p in self.wan if p.scenario == scenario and p.role == "GWA")
+        return next(found, None)
+
+    def emt(self, name: str) -> WanProfile | None:
+        """Return an EMT's profile by its name in a contract (``emt1`` or ``emt1.sm``)."""
+        wanted = name.removesuffix(".sm")
+        return next((p for p in self.wan if p.role == "EMT" and p.name == wanted), None)
 
     def consumers_of(self, meter: str) -> tuple[str, ...]:
         """Return the logins of the consumers a meter is assigned to."""
@@ -208,10 +250,7 @@ def parse_config(text: str) -> GatewayConfig:
         config = msgspec.convert(tomllib.loads(text), GatewayConfig)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigError(str(error)) from error
-    try:
-        _check(config)
-    except RemoteProtocolError as error:
-        raise ConfigError(str(error)) from error
+    check_config(config)
     return config
 
 
@@ -231,6 +270,18 @@ def load_config(path: Path) -> GatewayConfig:
         raise ConfigError(f"cannot read {path}: {error}") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def check_config(config: GatewayConfig) -> None:
+    """Check what the types cannot: ids, references, ranges.
+
+    Raises:
+        ConfigError: with the element and the reason, in one line.
+    """
+    try:
+        _check(config)
+    except RemoteProtocolError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _need(condition: object, message: str) -> None:
@@ -255,6 +306,44 @@ def _check(config: GatewayConfig) -> None:
         _check_consumer(consumer)
     for point in config.usage_point:
         _check_usage_point(point, config)
+    _check_wan(config)
+
+
+def _check_wan(config: GatewayConfig) -> None:
+    _unique("wan profile", [profile.name for profile in config.wan])
+    _unique("technician", [profile.name for profile in config.technician])
+    _unique("cls profile", [profile.name for profile in config.cls])
+    _unique("proxy profile", [profile.name for profile in config.proxy])
+    for profile in config.wan:
+        check_wan(profile)
+    _need(
+        len({p.scenario for p in config.wan if p.role == "GWA"})
+        == len([p for p in config.wan if p.role == "GWA"]),
+        "wan: one profile of the administrator for each scenario",
+    )
+    admin = [p for p in config.wan if p.scenario in {"MANAGEMENT", "ADMIN-SERVICE"}]
+    places = [{(a.host, a.port) for a in p.endpoints()} for p in admin]
+    # TR-03109-1 v1.0 3.2.3: so the GWA can tell the type of an arriving connection
+    _need(
+        len(places) < 2 or not places[0] & places[1],
+        "wan: MANAGEMENT and ADMIN-SERVICE need different transport addresses",
+    )
+    for technician in config.technician:
+        check_technician(technician)
+    check_limits("han profile", config.han_profile)
+    if config.han_profile.mode == "static":
+        try:
+            ipaddress.ip_address(config.han_profile.address)
+        except ValueError as error:
+            raise ConfigError(f"han profile: address: {error}") from error
+    known = {meter.key for meter in config.meter}
+    for lmn in config.lmn:
+        _need(lmn.meter.lower() in known, f"lmn profile: meter {lmn.meter} is not configured")
+    for cls in config.cls:
+        check_limits(f"cls profile {cls.name!r}", cls)
+    emts = {profile.name for profile in config.wan if profile.role == "EMT"}
+    for proxy in config.proxy:
+        check_proxy(proxy, {cls.name for cls in config.cls}, emts)
 
 
 def _unique(what: str, names: list[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from smgw_emu.core.administration import Administration
 from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.device_clock import DeviceClock
 from smgw_emu.core.events import Event
@@ -24,7 +25,10 @@ from smgw_emu.core.signature import ReadingSigner
 from smgw_emu.core.status import Condition
 from smgw_emu.core.store import Store
 from smgw_emu.core.values import MeterReport
+from smgw_emu.core.wan_profiles import HanProfile, WanProfile
 from smgw_emu.profiles import Profile
+
+COMMUNICATION = ("wan", "han", "lmn", "cls", "proxy")
 
 
 class Device:
@@ -38,6 +42,7 @@ class Device:
         clock: the device clock.
         firmware_hash: SHA-256 over the software, 64 hex digits.
         catalogue: events by name; default: the built-in catalogue.
+        administration: profiles the administrator has put in; default: those in the store.
     """
 
     def __init__(
@@ -49,10 +54,12 @@ class Device:
         clock: DeviceClock,
         firmware_hash: str,
         catalogue: Mapping[str, Event] | None = None,
+        administration: Administration | None = None,
     ) -> None:
         self.config = config
         self.profile = profile
         self.store = store
+        self.administration = administration or Administration(config, store)
         self.clock = clock
         self.firmware_hash = firmware_hash
         self.id = config.device_id
@@ -98,6 +105,20 @@ class Device:
     def on_report(self, world: WorldTime, report: MeterReport) -> None:
         """Take a meter's report that arrived at ``world``."""
         self.metering.on_report(report, self.now(world))
+
+    def reconfigure(self, config: GatewayConfig, now: DeviceTime) -> None:
+        """Put a checked configuration in force and log what changed (T43, T44).
+
+        The caller holds the transaction, stores what the change came from in it, and calls this
+        again with the old configuration if the transaction fails.
+        """
+        self.logbooks.set_users(
+            {c.login: c.logical_name for c in (*self.config.consumer, *config.consumer)}
+        )
+        self.config = config
+        self._apply_profiles(now)
+        self.logbooks.set_users({c.login: c.logical_name for c in config.consumer})
+        self.metering.reconfigure(config, now)
 
     def set_clock(self, world: WorldTime, time: DeviceTime, *, valid: bool) -> None:
         """Set the device clock, as a time synchronisation or the lab does."""
@@ -153,6 +174,8 @@ class Device:
             wanted["meter", meter.key] = body_bytes.decode()
         for point in config.usage_point:
             wanted["usage-point", point.name] = msgspec.json.encode(point).decode()
+        for kind, items in _communication(config).items():
+            wanted.update({(kind, name): body for name, body in items.items()})
         rows = self.store.execute("SELECT kind, id, body FROM applied_profile")
         known = {(kind, name): body for kind, name, body in rows}
         # who had or has a meter is told of its change: both contracts, old and new, count
@@ -191,6 +214,10 @@ class Device:
         if kind == "consumer":
             event = {"added": "consumer-added", "changed": "access-changed"}
             write(event.get(change, "consumer-removed"), now, consumers=[name], consumer=name)
+        elif kind == "technician":
+            write(f"technician-{change}", now, profile=name)
+        elif kind in COMMUNICATION:
+            write(f"communication-{change}", now, kind=kind, profile=name, parameters=body)
         elif kind == "meter":
             consumers = [
                 point["consumer"]
@@ -228,6 +255,30 @@ class Device:
         with self.store.transaction():
             self.logbooks.prune(now + -self.profile.retention.log_months * 31 * DAY)
             self.metering.prune(now)
+
+
+def _communication(config: GatewayConfig) -> dict[str, dict[str, str]]:
+    """Return the communication profiles and accesses by kind and name, without certificates."""
+
+    def text(record: msgspec.Struct, **shown: object) -> str:
+        return json.dumps(msgspec.to_builtins(record) | shown)
+
+    han = {"han": text(config.han_profile)} if config.han_profile != HanProfile() else {}
+    return {
+        "wan": {p.name: text(p, **_fingerprints(p)) for p in config.wan},
+        "han": han,
+        "lmn": {p.meter.lower(): text(p) for p in config.lmn},
+        "cls": {p.name: text(p) for p in config.cls},
+        "proxy": {p.name: text(p) for p in config.proxy},
+        "technician": {p.name: text(p) for p in config.technician},
+    }
+
+
+def _fingerprints(profile: WanProfile) -> dict[str, str]:
+    return {
+        name: hashlib.sha256(getattr(profile, name)).hexdigest()[:16]
+        for name in ("tls", "sig", "enc")
+    }
 
 
 def _changes_hands(key: tuple[str, str], old: str, new: str) -> bool:

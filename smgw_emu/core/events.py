@@ -21,7 +21,10 @@ _ID = re.compile(r"([A-Z]{3})\.(\d{1,9})\.(\d{1,9})", re.ASCII)
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"audience": "for"}):
-    """One catalogue entry; ``text`` is a template with ``{named}`` parameters."""
+    """One catalogue entry; ``text`` is a template with ``{named}`` parameters.
+
+    ``notify``: the administrator is told (TR-03109-1 v1.0 3.2.2 WAF3).
+    """
 
     name: str
     level: Literal["I", "W", "E", "F"]
@@ -31,6 +34,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"au
     status: Literal["attested", "placeholder"]
     source: str
     id: str = ""
+    notify: bool = False
 
 
 def split_event_id(event_id: str) -> tuple[str, str, str]:

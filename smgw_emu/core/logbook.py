@@ -7,7 +7,7 @@ one row per reader: a consumer can only ever be given his own rows (T41).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,8 @@ from smgw_emu.core.instants import DeviceTime
 from smgw_emu.core.store import Store
 
 Outcome = Literal["S", "F", "X"]
+Notify = Callable[[Event, DeviceTime, Outcome, str, str], None]
+"""(event, time, outcome, subject, text): what the GWA is told, in the same transaction."""
 NO_SUBJECT = "0"  # AR 2418-6: default of subjectIdentity
 MAX_MESSAGE = 16_384  # han-m2m.md 6.5
 
@@ -56,6 +58,9 @@ class Logbooks:
         store: where they live.
         users: consumer login -> logical name, for ``user`` and to know whom "all" means.
         catalogue: events by name; default: the built-in catalogue.
+
+    Attributes:
+        notify: tells the administrator of events the catalogue marks so.
     """
 
     def __init__(
@@ -65,8 +70,13 @@ class Logbooks:
         catalogue: Mapping[str, Event] | None = None,
     ) -> None:
         self._store = store
+        self.notify: Notify | None = None
         self._users = dict(users)
         self._catalogue = catalogue if catalogue is not None else load_catalogue()
+
+    def set_users(self, users: Mapping[str, str]) -> None:
+        """Take the consumers anew after a change of the configuration."""
+        self._users = dict(users)
 
     def write(
         self,
@@ -105,6 +115,8 @@ class Logbooks:
             for log, reader in readers:
                 self._append(log, reader, event, now, outcome, subject, message, destination,
                              evidence)  # fmt: skip
+            if event.notify and self.notify is not None:
+                self.notify(event, now, outcome, subject, message)
 
     def _append(
         self,

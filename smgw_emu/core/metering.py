@@ -75,6 +75,7 @@ class Metering:
     def start(self, now: DeviceTime) -> None:
         """Set up a registrar per meter and registration period in use."""
         rules = self._profile.registration
+        wanted: set[tuple[str, int]] = set()
         for meter in self._config.meter:
             periods = {
                 point.period_s
@@ -82,11 +83,37 @@ class Metering:
                 if meter.key in _keys(point.meters)
             } or {rules.period_s}
             for period in sorted(periods):
+                wanted.add((meter.key, period))
+                if (meter.key, period) in self._registrars:
+                    continue
                 last = self._store.last_readings("origin", meter.key, period)
                 self._registrars[meter.key, period] = Registrar(
                     meter.channels, period, rules.tolerance_permille, now, last,
                     rules.max_catch_up,
                 )  # fmt: skip
+        for key in self._registrars.keys() - wanted:
+            del self._registrars[key]
+
+    def reconfigure(self, config: GatewayConfig, now: DeviceTime) -> None:
+        """Follow a change of profiles: meters that stay keep what they have registered so far."""
+        changed = {m.key for m in self._config.meter} ^ {m.key for m in config.meter}
+        changed |= {
+            old.key
+            for old in self._config.meter
+            for new in config.meter
+            if old.key == new.key and old.obis != new.obis
+        }
+        self._config = config
+        for key in [key for key in self._registrars if key[0] in changed]:
+            del self._registrars[key]
+        self._unknown -= {meter.key for meter in config.meter}
+        self._missing &= {meter.key for meter in config.meter}
+        self.start(now)
+
+    @property
+    def heard(self) -> frozenset[str]:
+        """Ids of configured meters that have reported since power-up."""
+        return frozenset(meter for meter, _ in self.current)
 
     @property
     def unknown_meters(self) -> frozenset[str]:

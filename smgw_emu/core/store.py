@@ -18,7 +18,7 @@ from smgw_emu.core.instants import MILLISECOND, DeviceTime
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.values import Reading
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _DAMAGE = ("malformed", "not a database", "corrupt", "disk i/o error", "no such table")
 _READING = (
     "r.sequence, r.target, r.capture, r.value, r.scaler, r.unit, r.smgw_word, r.meter_word,"
