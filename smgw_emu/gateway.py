@@ -7,41 +7,44 @@ port go through the SML codec into the core; the HAN listener asks the core.
 
 from __future__ import annotations
 
+import asyncio
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
-from han.interface import HanInterface, HanMaterial
 from hardware.leds import LedSink, RecordingLeds
 from hardware.ports import MeterPort, PortEvents, SocketPort, open_port
 from hsm_sim import Purpose, SecurityModuleError
-from hsm_sim.certificates import subject_key_identifier
 from hsm_sim.interface import KeyModule, open_module
-from hsm_sim.module import SlotSigner
-from hsm_sim.slots import HAN_TLS, WAN_SIG_SEAL, gwa_key
+from hsm_sim.slots import gwa_key
 from lmn.sml.transport import START
 from secure_state.selftest import SelfTest, SelfTestResult
-from smgw_emu.core.config import GatewayConfig, UsagePoint, load_config
+from smgw_emu.core.administration import Administration
+from smgw_emu.core.config import GatewayConfig, Wakeup, load_config
 from smgw_emu.core.device import Device
 from smgw_emu.core.device_clock import DeviceClock
 from smgw_emu.core.errors import ConfigError, SmgwError, StoreDamagedError, StoreError
 from smgw_emu.core.events import Event, load_catalogue
+from smgw_emu.core.images import ImageStore
 from smgw_emu.core.instants import DAY, MILLISECOND, SECOND, DeviceTime, WorldTime
-from smgw_emu.core.leds import BootPhase, LedState, SecureState, leds, next_edge
+from smgw_emu.core.leds import AdminChannel, BootPhase, LedState, SecureState, leds, next_edge
+from smgw_emu.core.outbox import Outbox
 from smgw_emu.core.store import Store
+from smgw_emu.core.wan_profiles import Settings
+from smgw_emu.han_line import HanLine, HanParts
 from smgw_emu.meter_line import MeterLine
 from smgw_emu.profiles import Profile, ProfileError, load
 from smgw_emu.self_check import self_test_parts, software_hash
 from smgw_emu.transport.clock import Clock, Timer
-from smgw_emu.transport.presets import TlsIdentity, server_context
-from smgw_emu.transport.server import HttpsServer
 from smgw_emu.wakeup_line import WakeupLine
-from wan.cms import Signer, sign
-from wan.profiles import taf_profile_xml
+from smgw_emu.wan_line import WanSide
+from smgw_emu.wan_line.side import WanHooks, world_deadline
+from wan.admin import Facilities, KeyRing
+from wan.cosem.data import text
+from wan.cosem.documents import MethodResponse
 
 _log = structlog.get_logger("gateway")
 
@@ -54,9 +57,22 @@ class Running:
 
     device: Device
     self_test: SelfTest
-    han: HttpsServer | None
+    han: HanLine
     lines: tuple[MeterLine, ...]
     wakeup: WakeupLine | None
+    wan: WanSide
+    facilities: Facilities
+
+
+class ActiveSigner:
+    """Signs readings with the active C_Sig (HSM-N03)."""
+
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+
+    def sign(self, message: bytes) -> bytes:
+        """Return r||s."""
+        return self._keys.module.sign_plain(self._keys.slot(Purpose.SIG), message)
 
 
 class Gateway:
@@ -90,12 +106,24 @@ class Gateway:
         self.lamps = LedState(since=clock.now())
         self.running: Running | None = None
         self.cause = ""
-        self.han_address: tuple[str, int] | None = None
-        self.key_in_module = True
         self._store: Store | None = None
         self._timer: Timer | None = None
         self._lamp_timer: Timer | None = None
         self._sockets: dict[str, socket.socket] = {}
+        self._tasks: asyncio.Task[None] | None = None
+
+    @property
+    def han_address(self) -> tuple[str, int] | None:
+        """Where the HAN interface listens, None if it does not."""
+        return None if self.running is None else self.running.han.address
+
+    @property
+    def key_in_module(self) -> bool:
+        """Whether the TLS keys stayed in the security module."""
+        running = self.running
+        if running is None:
+            return True
+        return running.han.key_in_module and running.wan.partners.key_in_module
 
     # -- power -----------------------------------------------------------------------------
 
@@ -129,11 +157,10 @@ class Gateway:
                 line.port.stop()
             if running.wakeup is not None:
                 running.wakeup.stop()
-            if running.han is not None:
-                await running.han.stop()
             if orderly:
                 self._say_stop(running.device)
-        self.han_address = None
+            running.wan.stop(orderly=orderly)
+            await running.han.stop()
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -157,9 +184,30 @@ class Gateway:
             drift_ppb=config.clock.drift_ppb,
             valid=config.clock.valid,
         )
-        signer = SlotSigner(self.hsm, WAN_SIG_SEAL)
-        catalogue = self._catalogue()
-        device = Device(config, self.profile, store, signer, clock, software_hash(), catalogue)
+        keys = KeyRing(self.hsm, store)
+        administration = Administration(config, store)
+        device = Device(
+            administration.config,
+            self.profile,
+            store,
+            ActiveSigner(keys),
+            clock,
+            software_hash(),
+            self._catalogue(),
+            administration,
+        )
+        facilities = Facilities(
+            device,
+            keys,
+            Outbox(store, self.hsm.random),
+            ImageStore(self.directory / "images"),
+            lambda: device.now(self.clock.now()),
+            self._request_self_test,
+            used_kib=store.used_kib,
+            settings_changed=self._settings_changed,
+        )
+        hooks = WanHooks(self._guard, self._show_channel, self._time_adjusted, self._rearm)
+        wan = WanSide(device, facilities, self.profile, self.clock, hooks, self.keylog)
         device.power_on(now)
         self_test = SelfTest(
             self.profile.self_test,
@@ -168,22 +216,29 @@ class Gateway:
             self._self_test_finished,
         )
         lines = tuple(self._meter_lines(device))
-        # Without a consumer nothing listens (HAN-05, A9).
-        han = self._han_server(device, self_test) if config.consumer else None
+        han = HanLine(
+            HanParts(
+                device,
+                self_test,
+                keys,
+                self.profile,
+                self.clock,
+                self.directory / "certs",
+                self.keylog,
+                self._store_error,
+            )
+        )
+        facilities.prepare = han.prepare
+        facilities.reconfigured = self._reconfigured
         wakeup = self._wakeup_line(device)
-        self.running = Running(device, self_test, han, lines, wakeup)
-        if han is not None:
-            listener = config.han
-            try:
-                self.han_address = await han.start(listener.host, listener.port)
-            except OSError as error:
-                where = f"{listener.host}:{listener.port}"
-                raise SmgwError(f"HAN cannot listen on {where}: {error.strerror}") from error
+        self.running = Running(device, self_test, han, lines, wakeup, wan, facilities)
+        await han.start()
         await self._start_wakeup(wakeup)
         self_test.power_on(now)
         for line in lines:
             line.port.start()
         self._follow_time()
+        wan.start()
         self._arm()
 
     def adjust_device_clock(
@@ -209,6 +264,7 @@ class Gateway:
                 shown = DeviceTime(now.ns + offset_ms * MILLISECOND)
             trusted = device.clock.valid if valid is None else valid
             self._guard(lambda: device.set_clock(now, shown, valid=trusted))
+            self.running.wan.time.set_valid(valid=trusted)
             self._follow_time()
         self._rearm()
 
@@ -233,52 +289,15 @@ class Gateway:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read the event catalogue {name}: {error}") from error
 
-    def _certificate(self, name: str) -> bytes:
-        path = self.directory / "certs" / name
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-
-    def _han_server(self, device: Device, self_test: SelfTest) -> HttpsServer:
-        leaf = self._certificate("han.der")
-        identity = TlsIdentity(
-            leaf,
-            lambda digest: self.hsm.sign_digest(HAN_TLS, digest),
-            lambda: self.hsm.private_key_for_process(HAN_TLS),
-        )
-        made = server_context(self.profile.tls.preset, identity, keylog=self.keylog)
-        self.key_in_module = made.key_in_module
-        if not made.key_in_module:
-            _log.warning("HAN TLS key loaded into the process: the key bridge does not work here")
-        material = HanMaterial(
-            self._certificate("han.pem"),
-            ((0, self._certificate("wan-sig-0.der"), self._certificate("wan-sub-ca-0.der")),),
-            self._taf_profile,
-        )
-        interface = HanInterface(
-            device, material, self_test, self.hsm.random, lambda: time.monotonic_ns() // 1_000_000
-        )
-        return HttpsServer(
-            made.context, self.profile, self.clock, interface.handle, self._store_error
-        )
-
-    def _taf_profile(self, point: UsagePoint) -> bytes:
-        """The evaluation profile signed with the Guetesiegel key (HSM-N04)."""
-        meter = next(m for m in self.config.meter if m.key == point.meters[0].lower())
-        signer = Signer(
-            subject_key_identifier(self.hsm.public_key(WAN_SIG_SEAL)),
-            lambda digest: self.hsm.sign_digest(WAN_SIG_SEAL, digest),
-            (self._certificate("wan-sig-0.der"), self._certificate("wan-sub-ca-0.der")),
-        )
-        return sign(taf_profile_xml(point, meter.channels), signer)
-
     def _meter_lines(self, device: Device) -> list[MeterLine]:
         """One line per source: several meters may share a port."""
         sources: dict[str, MeterLine] = {}
-        for meter in self.config.meter:
-            end = self._sockets.get(meter.key)
-            name = meter.key if end is not None else meter.source
+        places = {meter.key: meter.source for meter in device.config.meter}
+        places |= {line.source: line.source for line in self.config.line}
+        places |= dict.fromkeys(self._sockets, "")
+        for key, source in places.items():
+            end = self._sockets.get(key)
+            name = key if end is not None else source
             if not name or name in sources:
                 continue
             line = MeterLine(name, device, self.clock, self.profile.sml, self._arm, self._guard)
@@ -294,17 +313,28 @@ class Gateway:
 
     def _wakeup_line(self, device: Device) -> WakeupLine | None:
         """The wake-up port, if one is configured and switched on."""
-        settings = self.config.wakeup
-        if settings is None or not settings.enabled:
+        if self._wakeup_place(device) is None:
             return None
         return WakeupLine(
             device,
             self.clock,
             self.profile.wakeup,
             self._verify_wakeup,
-            lambda: self._set_lamps(wakeup_at=self.clock.now()),
+            self._woken,
             self._guard,
         )
+
+    def _wakeup_place(self, device: Device) -> Wakeup | None:
+        """Where the wake-up service listens; None: it is switched off (3.2.5.1)."""
+        factory, settings = self.config.wakeup, device.administration.settings
+        if factory is None or not factory.enabled or not settings.wakeup_enabled:
+            return None
+        return Wakeup(factory.host, settings.wakeup_port or factory.port)
+
+    def _woken(self) -> None:
+        self._set_lamps(wakeup_at=self.clock.now())
+        if self.running is not None:
+            self.running.wan.wake_up()
 
     def _verify_wakeup(self, digest: bytes, signature: bytes) -> bool:
         try:
@@ -314,14 +344,68 @@ class Gateway:
             return False
 
     async def _start_wakeup(self, line: WakeupLine | None) -> None:
-        settings = self.config.wakeup
-        if line is None or settings is None:
+        place = self._wakeup_place(self.running.device) if self.running is not None else None
+        if line is None or place is None:
             return
         try:
-            await line.start(settings.host, settings.port)
+            await line.start(place.host, place.port)
         except OSError as error:
-            where = f"{settings.host}:{settings.port}"
+            where = f"{place.host}:{place.port}"
             raise SmgwError(f"wake-up cannot listen on {where}: {error.strerror}") from error
+
+    # -- what the administrator changes ------------------------------------------------------
+
+    def _reconfigured(self, old: GatewayConfig, new: GatewayConfig) -> None:
+        if self.running is None:
+            return
+        self.running.han.reconfigured(old, new)
+        self.running.wan.reconfigured(old, new)
+        self._rearm()
+
+    def _settings_changed(self, old: Settings, new: Settings) -> None:
+        running = self.running
+        if running is None:
+            return
+        running.wan.time_settings()
+        if (old.time_method, old.time_interval_s) != (new.time_method, new.time_interval_s):
+            running.wan.time.ask()
+        if (old.wakeup_enabled, old.wakeup_port) != (new.wakeup_enabled, new.wakeup_port):
+            self._tasks = asyncio.get_running_loop().create_task(self._restart_wakeup())
+        for line in running.lines:
+            if old.lmn_wired != new.lmn_wired:
+                line.port.start() if new.lmn_wired else line.port.stop()
+
+    async def _restart_wakeup(self) -> None:
+        running = self.running
+        if running is None:
+            return
+        if running.wakeup is not None:
+            running.wakeup.stop()
+        line = self._wakeup_line(running.device)
+        self.running = replace(running, wakeup=line)
+        try:
+            await self._start_wakeup(line)
+        except SmgwError as error:
+            _log.error("the wake-up port cannot be moved", cause=str(error))
+
+    def _show_channel(self, channel: AdminChannel) -> None:
+        self._set_lamps(channel=channel, channel_since=self.clock.now())
+
+    def _time_adjusted(self) -> None:
+        running = self.running
+        if running is None:
+            return
+        running.han.refresh()
+        self._set_lamps(synchronised=running.wan.time.synchronised)
+        self._follow_time()
+        self._rearm()
+
+    def _request_self_test(self) -> str:
+        if self.running is None:
+            return "locked"
+        reply = self.running.self_test.request(self.clock.now(), "GWA")
+        self._arm()
+        return str(reply.answer)
 
     # -- self-test -------------------------------------------------------------------------
 
@@ -337,6 +421,9 @@ class Gateway:
             name = "self-test-passed" if result.passed else "self-test-failed"
             outcome = "S" if result.passed else "F"
             device.logbooks.write(name, device.now(now), outcome=outcome, parts=result)  # type: ignore[arg-type]
+            device.store.set_meta("self-test", f"{device.now(now).iso()} {outcome} {result}")
+            answer = MethodResponse(0 if result.passed else 250, text(str(result)))
+            self.running.facilities.finished("self-test", answer)
 
     # -- deadlines -------------------------------------------------------------------------
 
@@ -345,7 +432,11 @@ class Gateway:
         running = self.running
         if running is None:
             return
-        deadlines = [running.device.next_deadline(), running.self_test.next_deadline()]
+        deadlines = [
+            running.device.next_deadline(),
+            running.self_test.next_deadline(),
+            world_deadline(running.device, running.wan),
+        ]
         if self.lamps.phase is BootPhase.STARTING and self.clock.now() < self._ready_at():
             deadlines.append(self._ready_at())  # past it, the end of the self-test decides
         due = min((when for when in deadlines if when is not None), default=None)
@@ -374,6 +465,7 @@ class Gateway:
         def work() -> None:
             running.device.on_deadline(now)
             running.self_test.on_deadline(now)
+            running.wan.on_deadline(running.device.now(now))
 
         self._guard(work)
         starting = self.lamps.phase is BootPhase.STARTING
@@ -404,9 +496,8 @@ class Gateway:
                 line.port.stop()
             if running.wakeup is not None:
                 running.wakeup.stop()
-            if running.han is not None:
-                running.han.stop_listening()
-        self.han_address = None
+            running.han.stop_listening()
+            running.wan.stop(orderly=False)
         self._set_lamps(secure=SecureState.CYCLIC_RESTART, secure_since=self.clock.now())
 
     # -- lamps -----------------------------------------------------------------------------

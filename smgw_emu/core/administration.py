@@ -129,16 +129,12 @@ class Administration:
         found = self._stored.get((ldev, container))
         return None if found is None or found.removed else found
 
-    def factory_record(self, kind: str, name: str) -> Record | None:
-        """Return a profile of the factory nobody has replaced or removed."""
-        if any((i.kind, i.name) == (kind, name) for i in self._stored.values()):
-            return None
+    def in_factory(self, kind: str, name: str) -> bool:
+        """Tell whether the factory's configuration has a profile of that name."""
         _, field, key = _KINDS[kind]
-        value = getattr(self._factory, field)
         if key is None:
-            return None
-        found = (item for item in value if record_key(kind, item) == name)
-        return next(found, None)
+            return False
+        return any(record_key(kind, item) == name for item in getattr(self._factory, field))
 
     # -- changing --------------------------------------------------------------------------
 

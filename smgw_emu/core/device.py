@@ -109,8 +109,8 @@ class Device:
     def reconfigure(self, config: GatewayConfig, now: DeviceTime) -> None:
         """Put a checked configuration in force and log what changed (T43, T44).
 
-        The caller holds the transaction, stores what the change came from in it, and calls this
-        again with the old configuration if the transaction fails.
+        The caller holds the transaction, stores what the change came from in it, and calls
+        :meth:`restore` if the transaction fails.
         """
         self.logbooks.set_users(
             {c.login: c.logical_name for c in (*self.config.consumer, *config.consumer)}
@@ -120,16 +120,41 @@ class Device:
         self.logbooks.set_users({c.login: c.logical_name for c in config.consumer})
         self.metering.reconfigure(config, now)
 
+    def restore(self, config: GatewayConfig, now: DeviceTime) -> None:
+        """Go back to a configuration after a change that the store has rolled back."""
+        self.config = config
+        self.logbooks.set_users({c.login: c.logical_name for c in config.consumer})
+        self.metering.reconfigure(config, now)
+
+    def synchronise(self, world: WorldTime, time: DeviceTime) -> None:
+        """Take the time of the administrator's service; small corrections are not logged each."""
+        step = self.clock.set(world, time, valid=True)
+        self._note_time_validity(time)
+        if abs(step) >= SECOND:
+            self._log_step(time, step)
+        if step <= -SECOND:  # less moves no target, and samples near one must not be lost
+            self.metering.clock_set_back(time)
+
+    def lose_time(self, world: WorldTime) -> None:
+        """Time can no longer be trusted."""
+        now = self.now(world)
+        self.clock.set(world, now, valid=False)
+        with self.store.transaction():
+            self._note_time_validity(now)
+
     def set_clock(self, world: WorldTime, time: DeviceTime, *, valid: bool) -> None:
         """Set the device clock, as a time synchronisation or the lab does."""
         step = self.clock.set(world, time, valid=valid)
         with self.store.transaction():
-            sign, seconds = "-" if step < 0 else "+", abs(step)
-            text = f"{sign}{seconds // SECOND}.{seconds % SECOND // 1_000_000:03d}"
-            self.logbooks.write("clock-set", time, step=text)
+            self._log_step(time, step)
             self._note_time_validity(time)
         if step < 0:
             self.metering.clock_set_back(time)
+
+    def _log_step(self, time: DeviceTime, step: int) -> None:
+        sign, seconds = "-" if step < 0 else "+", abs(step)
+        text = f"{sign}{seconds // SECOND}.{seconds % SECOND // 1_000_000:03d}"
+        self.logbooks.write("clock-set", time, step=text)
 
     # -- start-up entries ------------------------------------------------------------------
 

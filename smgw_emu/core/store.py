@@ -125,6 +125,13 @@ class Store:
         with self._guard():
             return self._db.execute(sql, tuple(parameters)).fetchall()
 
+    def used_kib(self) -> int:
+        """Return the size of the file's used pages in KiB."""
+        pages = (
+            self.execute("PRAGMA page_count")[0][0] - self.execute("PRAGMA freelist_count")[0][0]
+        )
+        return int(pages * self.execute("PRAGMA page_size")[0][0] // 1024)
+
     # -- meta ------------------------------------------------------------------------------
 
     def get_meta(self, key: str) -> str | None:

@@ -38,6 +38,7 @@ from smgw_emu.lab.access import (
     write_access,
 )
 from smgw_emu.profiles import DEFAULT_PROFILE, load
+from wan.admin.keys import ROOT, sub_ca_file
 from wan.certificates import ec_key
 
 ADMINISTRATOR = "gwa1"
@@ -185,6 +186,8 @@ def _issue_certificates(
         module.write_file(wan_certificate(purpose), own)
         module.write_file(gwa_certificate(purpose), theirs.certificate_der)
         module.import_public_key(gwa_key(purpose), ec_key(theirs.certificate))
+    module.write_file(sub_ca_file(0), der(pki.sub_ca))
+    module.write_file(ROOT, der(pki.root))
     for name, data in files.items():
         (folder / name).write_bytes(data)
     save(pki, directory / LAB_PKI)

@@ -75,7 +75,11 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Limits of the HAN HTTP server: octets, seconds, connections."""
+    """Limits of an HTTP server: octets, seconds, connections.
+
+    ``max_uri`` and ``max_field`` (0: none) bound the target and one header field. ``status_codes``:
+    every refusal is 400 (IF_GW_CON), or each has its own code (WAN, Anlage II table 12).
+    """
 
     max_header: Positive
     max_body: Positive
@@ -83,6 +87,31 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_connections: Positive
     strict_content_type: bool
     require_content_length: bool
+    max_uri: Natural = 0
+    max_field: Natural = 0
+    status_codes: Literal["400", "named"] = "400"
+
+
+class Wan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The gateway in the WAN.
+
+    ``content_protection``: bodies without CMS are refused, or taken and given too. Times in
+    seconds: answer of a partner, pause before a failed channel is tried anew (doubled up to the
+    maximum), random delay of the first contact, pause after which a refused message is sent again,
+    notice before a certificate ends. ``dispatch_delay_s``: from the end of a period to its
+    delivery. ``alive_s``: regular notification, 0: none.
+    """
+
+    content_protection: Literal["required", "optional"]
+    answer_s: Positive
+    retry_s: Positive
+    retry_max_s: Positive
+    first_delay_s: Natural
+    resend_s: Positive
+    expiry_notice_days: tuple[Natural, ...]
+    dispatch_delay_s: Natural
+    alive_s: Natural
+    connect_s: Positive
 
 
 class Digest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -177,6 +206,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wan_tls: Tls
     lmn_tls: Tls
     http: Http
+    wan_http: Http
+    wan: Wan
     digest: Digest
     m2m: M2m
     self_test: SelfTest

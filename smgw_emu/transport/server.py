@@ -9,6 +9,7 @@ never got a good answer makes room.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 
@@ -62,14 +63,19 @@ class HttpsServer:
         self.connections: dict[_Connection, None] = {}
         self._server: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listen; returns the address really bound.
+    async def start(
+        self, host: str = "", port: int = 0, *, listener: socket.socket | None = None
+    ) -> tuple[str, int]:
+        """Listen on an address or on a bound socket; returns the address really bound.
 
         Raises:
             OSError: the address is in use or not ours.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), host, port)
+        if listener is not None:
+            self._server = await loop.create_server(lambda: _Connection(self), sock=listener)
+        else:
+            self._server = await loop.create_server(lambda: _Connection(self), host, port)
         bound = self._server.sockets[0].getsockname()
         return bound[0], bound[1]
 

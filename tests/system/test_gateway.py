@@ -169,7 +169,7 @@ def test_ten_minutes_of_silence_end_the_session(home):
             writer.write(REQUEST)
             assert b"401" in await reader.readuntil(b"\r\n\r\n")
             await clock.advance(599 * SECOND)
-            assert not reader.at_eof() and lab.gateway.running.han.connections
+            assert not reader.at_eof() and lab.gateway.running.han.server.connections
             await clock.advance(2 * SECOND)
             assert await reader.read() == b""
             writer.close()

@@ -35,7 +35,7 @@ def test_half_open_connections_do_not_keep_anyone_out(home):
         async with Lab(home, clock) as lab:
             idle = [await asyncio.open_connection(*address(lab)) for _ in range(300)]
             await asyncio.sleep(0)
-            han = lab.gateway.running.han
+            han = lab.gateway.running.han.server
             assert len(han.connections) <= lab.gateway.profile.http.max_connections
             assert await served(lab)
             await clock.advance(21 * SECOND)
@@ -137,7 +137,7 @@ def test_a_client_that_never_reads_is_cut_and_memory_stays_bounded(home):
             for _ in range(200):
                 writer.write(request * 200)
                 await asyncio.sleep(0)
-            han = lab.gateway.running.han
+            han = lab.gateway.running.han.server
             buffered = [
                 c._transport.get_write_buffer_size() for c in han.connections if c._transport
             ]
@@ -167,7 +167,7 @@ def test_a_thousand_short_connections_leave_nothing_behind(home):
                 writer.transport.abort()
             await asyncio.sleep(0.1)
             gc.collect()
-            assert not lab.gateway.running.han.connections
+            assert not lab.gateway.running.han.server.connections
             assert len(list(Path("/proc/self/fd").iterdir())) <= before + 5
             assert await served(lab)
 
@@ -216,7 +216,7 @@ def test_a_handler_that_fails_is_a_500_not_a_dead_server(home):
 
     async def work(clock):
         async with Lab(home, clock) as lab:
-            han = lab.gateway.running.han
+            han = lab.gateway.running.han.server
             good = han.handler
 
             def broken(*_):

@@ -299,6 +299,15 @@ def write_attribute(index: int, data: Data) -> bytes:
     return write(attribute_element(index, data))
 
 
+def read_object_document(data: bytes) -> CosemObject:
+    """Read a document of one object.
+
+    Raises:
+        XmlError: not of the schema.
+    """
+    return read_object(parse(data))
+
+
 def read_attribute_document(data: bytes) -> tuple[int, Data]:
     """Read a document of one attribute.
 

@@ -1,0 +1,536 @@
+"""The whole WAN side of one gateway: which channels exist and what moves over them.
+
+Theory of operation. For each WAN communication profile there is one channel (one scenario per TLS
+connection, TR-03109-1 v1.0 3.2.3). At power-up time comes first, if it is not valid (3.2.6.3.4);
+then MANAGEMENT is opened if it is permanent or this is the first contact, ADMIN-SERVICE and
+INFO-REPORT when the outbox has something for them. A wake-up opens MANAGEMENT unless it is up. New
+keys rebuild every channel. A changed profile rebuilds its channel once its connection is quiet, so
+the answer to the change still gets out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from hsm_sim import SecurityModuleError
+from smgw_emu.core.config import GatewayConfig, UsagePoint
+from smgw_emu.core.device import Device
+from smgw_emu.core.errors import SmgwError
+from smgw_emu.core.events import Event
+from smgw_emu.core.instants import DAY, SECOND, DeviceTime, WorldTime
+from smgw_emu.core.leds import AdminChannel
+from smgw_emu.core.outbox import ADMINISTRATOR, Message, Outbox
+from smgw_emu.core.wan_profiles import WanProfile
+from smgw_emu.profiles import Profile
+from smgw_emu.transport.clock import Clock, Timer
+from smgw_emu.transport.http import Answer, Headers, Request, Response
+from smgw_emu.transport.stream import StreamHandler
+from smgw_emu.transport.tls import TlsEnd
+from smgw_emu.transport.web import WebService
+from smgw_emu.wan_line.channel import ChannelHooks, ChannelLine
+from smgw_emu.wan_line.partners import Partners
+from smgw_emu.wan_line.sender import Sender, SenderParts
+from smgw_emu.wan_line.timesync import TimeLine
+from wan.admin import Facilities, GatewayTree
+from wan.certificates import CertificateError, load
+from wan.channel import ChannelState, GaveUp
+from wan.cosem.media import Protection
+from wan.cosem.service import CosemService
+from wan.cosem.transfer import Transfers
+from wan.delivery import Dispatcher, event_document, event_target
+
+_log = structlog.get_logger("wan")
+POC = "/smgw"  # T1: the gateway's point of contact
+QUIET = 2 * SECOND  # own choice: a channel is rebuilt after an answer had this time to get out
+
+
+@dataclass(frozen=True, slots=True)
+class WanState:
+    """What a lab sees of one channel."""
+
+    profile: str
+    scenario: str
+    state: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class WanHooks:
+    """What the gateway is told.
+
+    Attributes:
+        guard: runs a step that writes to the store.
+        lamp: the administrator channel has changed.
+        time_adjusted: the device clock was set, or time became invalid.
+        arm: deadlines have changed.
+    """
+
+    guard: Callable[[Callable[[], None]], None]
+    lamp: Callable[[AdminChannel], None]
+    time_adjusted: Callable[[], None]
+    arm: Callable[[], None]
+
+
+class WanSide:
+    """The WAN of one running gateway.
+
+    Args:
+        device: the core.
+        facilities: what the administrator's objects work with.
+        profile: of the device.
+        clock: world time.
+        hooks: the gateway.
+        keylog: file for TLS secrets, "" for none.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        facilities: Facilities,
+        profile: Profile,
+        clock: Clock,
+        hooks: WanHooks,
+        keylog: str = "",
+    ) -> None:
+        self._device = device
+        self._facilities = facilities
+        self._profile = profile
+        self._rules = profile.wan
+        self._clock = clock
+        self._hooks = hooks
+        self._keys = facilities.keys
+        self.outbox: Outbox = facilities.outbox
+        self.partners = Partners(self._keys, profile, keylog)
+        self.tree = GatewayTree(facilities)
+        self.dispatcher = Dispatcher(device, self.outbox, profile.wan.dispatch_delay_s)
+        self._transfers = Transfers()
+        self.lines: dict[str, ChannelLine] = {}
+        self.senders: dict[str, Sender] = {}
+        self._stale: dict[str, Timer] = {}
+        self._schedules: dict[str, Timer] = {}
+        self._expiry: Timer | None = None
+        self._lamp = AdminChannel.NONE
+        settings = device.administration
+        self.time = TimeLine(
+            device,
+            profile.time,
+            clock,
+            self._keys.module.random,
+            lambda: settings.settings.time_interval_s,
+            hooks.guard,
+            hooks.time_adjusted,
+        )
+        self.time.on_first = self._contact
+        device.logbooks.notify = self._notify
+        self._keys.on_switch = self._new_keys
+        facilities.read_now = self._read_now
+
+    # -- life ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Build the channels of the configuration; time first, then the first contact."""
+        now = self._device.now(self._clock.now())
+        self._hooks.guard(lambda: self.dispatcher.start(now))
+        self._build(self._device.config)
+        if self.time.line is not None or self.time.https is not None:
+            self.time.start()
+        if self.time.keeper.valid or self.time.line is None:
+            self._contact()
+        self._watch_certificates()
+
+    def stop(self, *, orderly: bool = True) -> None:
+        """End every channel; a power cut says no farewell."""
+        self._device.logbooks.notify = None
+        for timer in (self._expiry, *self._stale.values(), *self._schedules.values()):
+            if timer is not None:
+                timer.cancel()
+        self.time.stop()
+        for sender in self.senders.values():
+            sender.stop()
+        for line in self.lines.values():
+            if orderly:
+                line.drop()
+            else:
+                line.abandon()
+
+    def _contact(self) -> None:
+        """Open what shall be open from the start, once time is there."""
+        for line in self.lines.values():
+            if line.profile.scenario == "MANAGEMENT":
+                line.want()
+        self.wake()
+
+    def wake(self) -> None:
+        """Send what waits."""
+        for sender in self.senders.values():
+            sender.wake()
+
+    def wake_up(self) -> None:
+        """A valid wake-up came: MANAGEMENT, unless it exists (TR-03109-1 v1.0 3.2.5.4 no. 3)."""
+        for line in self.lines.values():
+            if line.profile.scenario == "MANAGEMENT":
+                line.want()
+
+    def states(self) -> list[WanState]:
+        """Return the channels for the lab plane."""
+        return [
+            WanState(
+                line.profile.name,
+                line.profile.scenario,
+                line.state,
+                str(line.machine.address or ""),
+            )
+            for line in self.lines.values()
+        ]
+
+    def next_deadline(self) -> DeviceTime | None:
+        """Return when values are due."""
+        return self.dispatcher.next_deadline()
+
+    def on_deadline(self, now: DeviceTime) -> None:
+        """Queue what is due and send it."""
+        for receiver in dict.fromkeys(self.dispatcher.on_deadline(now)):
+            sender = self.senders.get(receiver)
+            if sender is not None:
+                sender.wake()
+
+    # -- configuration ---------------------------------------------------------------------
+
+    def reconfigured(self, old: GatewayConfig, new: GatewayConfig) -> None:
+        """Follow a change of the configuration."""
+        now = self._device.now(self._clock.now())
+        self._hooks.guard(lambda: self.dispatcher.start(now))
+        before = {profile.name: profile for profile in old.wan}
+        after = {profile.name: profile for profile in new.wan}
+        for name in before.keys() - after.keys():
+            self._remove(name)
+        for name, profile in after.items():
+            if before.get(name) == profile:
+                continue
+            line = self.lines.get(name)
+            if line is not None and line.state is not ChannelState.CLOSED:
+                self._replace_later(name)
+            else:
+                self._replace(name)
+        self._drop_unknown_receivers(new)
+        self.time_settings()
+        self._hooks.arm()
+
+    def _drop_unknown_receivers(self, config: GatewayConfig) -> None:
+        known = {ADMINISTRATOR} | {p.name for p in config.wan if p.role == "EMT"}
+        for receiver in set(self.outbox.receivers()) - known:
+            now = self._device.now(self._clock.now())
+
+            def work(name: str = receiver, now: DeviceTime = now) -> None:
+                with self._device.store.transaction():
+                    count = self.outbox.drop(name)
+                    self._device.logbooks.write(
+                        "delivery-dropped", now, outcome="F", count=count, receiver=name
+                    )
+
+            self._hooks.guard(work)
+
+    def time_settings(self) -> None:
+        """Choose between WKS5 and WKS4, as the administrator has set it."""
+        https = self._device.administration.settings.time_method == "NTP-HTTPS"
+        ntp = self._device.config.wan_profile("NTP-TLS")
+        admin = self._device.config.wan_profile("ADMIN-SERVICE")
+        use_https = admin is not None and (https or ntp is None) and https
+        self.time.https = self._time_over_https if use_https else None
+        self.time.line = self.lines.get(ntp.name) if ntp is not None else None
+
+    def _build(self, config: GatewayConfig) -> None:
+        for profile in config.wan:
+            self._add(profile)
+        self.time_settings()
+
+    def _replace_later(self, name: str) -> None:
+        """Rebuild a channel when its connection has been quiet for a while."""
+        timer = self._stale.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+        due = self._clock.now() + QUIET
+        self._stale[name] = self._clock.call_at(due, lambda: self._replace(name))
+
+    def _replace(self, name: str) -> None:
+        self._stale.pop(name, None)
+        wanted = self._remove(name)
+        profile = next((p for p in self._device.config.wan if p.name == name), None)
+        if profile is None:
+            return
+        line = self._add(profile)
+        self.time_settings()
+        if wanted or profile.scenario == "MANAGEMENT":
+            line.want()
+        self.wake()
+
+    def _remove(self, name: str) -> bool:
+        line = self.lines.pop(name, None)
+        timer = self._schedules.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+        if line is None:
+            return False
+        for receiver, sender in list(self.senders.items()):
+            if sender.line is line:
+                sender.stop()
+                del self.senders[receiver]
+        wanted = line.machine.wanted
+        line.drop()
+        return wanted
+
+    def _add(self, profile: WanProfile) -> ChannelLine:
+        hooks = ChannelHooks(
+            self._certificate_time,
+            self._opened,
+            self._closed,
+            self._gave_up,
+            self._refused,
+            self._show,
+        )
+
+        def make(handler: Callable[[ChannelLine], StreamHandler]) -> ChannelLine:
+            line = ChannelLine(profile, self._rules, self._clock, self.partners, hooks, handler)
+            self.lines[profile.name] = line
+            return line
+
+        if profile.role == "GWA" and profile.scenario == "MANAGEMENT":
+            self.partners.adopt(profile)
+            line = make(self._management)
+        elif profile.scenario == "NTP-TLS":
+            line = make(self.time.handler)
+        else:
+            receiver = ADMINISTRATOR if profile.role == "GWA" else profile.name
+            sender = Sender(self._sender_parts(profile), receiver)
+            line = make(sender.handler)
+            sender.line = line
+            self.senders[receiver] = sender
+        self._schedule(line)
+        return line
+
+    def _schedule(self, line: ChannelLine) -> None:
+        seconds = line.profile.schedule_s
+        if not seconds:
+            return
+
+        def due() -> None:
+            line.want()
+            self._schedule(line)
+
+        moment = self._clock.now() + seconds * SECOND
+        self._schedules[line.profile.name] = self._clock.call_at(moment, due)
+
+    # -- what runs on the channels -----------------------------------------------------------
+
+    def _management(self, line: ChannelLine) -> StreamHandler:
+        """The gateway as HTTP server (WKS1)."""
+        protection: Protection | None = None
+        try:
+            protection = self.partners.protection(line.profile)
+        except (SmgwError, ValueError) as error:
+            _log.error("no content protection with the administrator", cause=str(error))
+        service = CosemService(
+            self.tree.management,
+            POC,
+            self.tree,
+            self._facilities.images,
+            protection,
+            required=self._rules.content_protection == "required",
+            transfers=self._transfers,
+            refused=self._request_refused,
+        )
+
+        def handle(request: Request, _certificate: bytes | None) -> Response:
+            name = line.profile.name
+            if name in self._stale:
+                self._replace_later(name)
+            return service.handle(request)
+
+        return WebService(self._clock, self._profile.wan_http, handle)
+
+    def _request_refused(self, request: Request, status: int, reason: str) -> None:
+        device = self._device
+        self._hooks.guard(
+            lambda: device.logbooks.write(
+                "request-refused",
+                device.now(self._clock.now()),
+                outcome="F",
+                subject="GWA",
+                method=request.method[:10],
+                path=request.path[:200],
+                status=status,
+                reason=reason[:300],
+            )
+        )
+
+    def _sender_parts(self, profile: WanProfile) -> SenderParts:
+        def protection(message: Message) -> Protection:
+            if message.kind != "forward":
+                return self.partners.protection(profile)
+            receiver = self._device.config.emt(str(message.about["emt"]))
+            if receiver is None:
+                raise SmgwError("the market participant is configured no more")
+            return self.partners.protection(profile, [receiver])
+
+        return SenderParts(
+            self._device, self.outbox, self._rules, self._clock, protection, self._hooks.guard
+        )
+
+    def _time_over_https(
+        self, path: str, headers: Headers, body: bytes, done: Callable[[Answer | None], None]
+    ) -> bool:
+        """Send a time request on ADMIN-SERVICE; opens the channel if it is not up."""
+        sender = self.senders.get(ADMINISTRATOR)
+        if sender is None or sender.line is None:
+            return False
+        caller = sender.caller
+        if caller is None or not caller.open or caller.busy:
+            sender.first = lambda: self._time_over_https(path, headers, body, done)
+            sender.line.want()
+            return False
+        address = sender.line.machine.address
+
+        def answered(answer: Answer | None) -> None:
+            done(answer)
+            sender.resume()
+
+        caller.send("POST", (address.path if address else "") + path, headers, body, answered)
+        return True
+
+    # -- events ----------------------------------------------------------------------------
+
+    def _notify(
+        self, event: Event, now: DeviceTime, outcome: str, subject: str, message: str
+    ) -> None:
+        """Queue a notification, in the log's own transaction."""
+        if self._device.config.wan_profile("ADMIN-SERVICE") is None:
+            return
+        self.outbox.add(
+            "event",
+            event_target(self._device.id.lower),
+            event_document(event, now, outcome, subject, message),
+            now,
+            about={"event": event.name},
+        )
+        # sent after the transaction, when the loop is back
+        self._clock.call_at(self._clock.now(), self.wake)
+
+    def _read_now(self, point: UsagePoint) -> int:
+        count = self.dispatcher.read_now(point, self._device.now(self._clock.now()))
+        self._clock.call_at(self._clock.now(), self.wake)
+        return count
+
+    def _certificate_time(self) -> object:
+        device = self._device
+        return device.now(self._clock.now()).datetime() if device.clock.valid else None
+
+    def _log(self, name: str, line: ChannelLine, outcome: str = "S", **more: object) -> None:
+        device, profile = self._device, line.profile
+        self._hooks.guard(
+            lambda: device.logbooks.write(
+                name,
+                device.now(self._clock.now()),
+                outcome=outcome,  # type: ignore[arg-type]
+                destination=str(line.machine.address or ""),
+                profile=profile.name,
+                scenario=profile.scenario,
+                address=line.machine.address,
+                **more,  # type: ignore[arg-type]
+            )
+        )
+
+    def _opened(self, line: ChannelLine) -> None:
+        wirk = self._keys.generation > 0
+        self._log("channel-open", line, certificates="Wirk" if wirk else "Gütesiegel")
+
+    def _closed(self, line: ChannelLine, reason: str) -> None:
+        self._log("channel-closed", line, reason=reason)
+
+    def _refused(self, line: ChannelLine, reason: str) -> None:
+        if reason.startswith(TlsEnd.HANDSHAKE_FAILED):
+            self._log("channel-refused", line, "F", reason=reason)
+
+    def _gave_up(self, line: ChannelLine, effect: GaveUp) -> None:
+        self._log("channel-failed", line, "F", attempts=effect.attempts, reason=effect.reason)
+
+    def _show(self) -> None:
+        """Tell the lamp (HW-15 to HW-18)."""
+        lines = [line for line in self.lines.values() if line.profile.role == "GWA"]
+        lines = [line for line in lines if line.profile.scenario != "NTP-TLS"]
+        if any(line.state is ChannelState.OPEN for line in lines):
+            shown = AdminChannel.WIRK if self._keys.generation else AdminChannel.GUETESIEGEL
+        elif any(line.state is ChannelState.CONNECTING for line in lines):
+            shown = AdminChannel.BUILDING
+        else:
+            shown = AdminChannel.NONE
+        if shown is not self._lamp:
+            self._lamp = shown
+            self._hooks.lamp(shown)
+
+    # -- certificates ----------------------------------------------------------------------
+
+    def _new_keys(self) -> None:
+        """The active generation has changed: rebuild what stands on the old one."""
+        for line in self.lines.values():
+            if line.state is not ChannelState.CLOSED:
+                self._rebuild_later(line)
+        self._watch_certificates()
+        self._hooks.time_adjusted()
+
+    def _rebuild_later(self, line: ChannelLine) -> None:
+        due = self._clock.now() + QUIET
+        self._clock.call_at(due, line.rebuild)
+
+    def _watch_certificates(self) -> None:
+        """Warn before a certificate ends, once per step, and when it has ended (WAN-40, WAN-41)."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        now = self._device.now(self._clock.now())
+        if self._device.clock.valid:
+            self._hooks.guard(lambda: self._check_certificates(now))
+        self._expiry = self._clock.call_at(self._clock.now() + DAY // 4, self._watch_certificates)
+
+    def _check_certificates(self, now: DeviceTime) -> None:
+        try:
+            ends = dict(self._keys.expiries())
+        except SecurityModuleError:
+            ends = {}
+        for profile in self._device.config.wan:
+            for name in ("tls", "sig", "enc"):
+                certificate = getattr(profile, name)
+                if certificate:
+                    try:
+                        end = load(certificate).not_valid_after_utc
+                    except CertificateError:
+                        continue
+                    ends[f"{profile.name} {name.upper()}"] = end
+        for name, end in ends.items():
+            left = end - now.datetime()
+            steps = [day for day in self._rules.expiry_notice_days if left <= timedelta(days=day)]
+            step = 0 if left < timedelta(0) else min(steps, default=-1)
+            self._note_expiry(name, end.isoformat(), step, left.days, now)
+
+    def _note_expiry(self, name: str, until: str, step: int, days: int, now: DeviceTime) -> None:
+        """Write each step once; the mark names the certificate's end, so a new one starts anew."""
+        if step < 0:
+            return
+        key, mark = f"expiry {name}", f"{until} {step}"
+        store = self._device.store
+        if store.get_meta(key) == mark:
+            return
+        with store.transaction():
+            store.set_meta(key, mark)
+            event = "certificate-expired" if step == 0 else "certificate-expiring"
+            self._device.logbooks.write(
+                event, now, outcome="F", certificate=name, until=until, days=days
+            )
+
+
+def world_deadline(device: Device, side: WanSide) -> WorldTime | None:
+    """Return the world time of the next thing due to the market."""
+    due = side.next_deadline()
+    return None if due is None else device.clock.world_at(due)

@@ -1,0 +1,66 @@
+"""What the administrator's objects work with: the core, the keys, and hooks of the shell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from smgw_emu.core.config import GatewayConfig, UsagePoint
+from smgw_emu.core.device import Device
+from smgw_emu.core.images import ImageStore
+from smgw_emu.core.instants import DeviceTime
+from smgw_emu.core.outbox import Outbox
+from smgw_emu.core.wan_profiles import Settings
+from wan.admin.keys import KeyRing
+from wan.cosem.documents import MethodResponse, write_response
+from wan.cosem.service import Reply
+
+
+@dataclass(slots=True)
+class Facilities:
+    """Everything the tree needs.
+
+    Attributes:
+        device: the core.
+        keys: the gateway's WAN keys.
+        outbox: messages to administrator and market.
+        images: firmware images.
+        now: device time.
+        self_test: asks for a self-test; returns "started", "running" or "locked".
+        prepare: raises ConfigError if a configuration cannot take effect (address in use).
+        reconfigured: a configuration is in force: (old, new).
+        settings_changed: parameters are in force: (old, new).
+        read_now: queues the newest values of a contract; returns the number of messages.
+        used_kib: size of the value store.
+        activate: a verified image shall be activated at a moment, "" for now.
+    """
+
+    device: Device
+    keys: KeyRing
+    outbox: Outbox
+    images: ImageStore
+    now: Callable[[], DeviceTime]
+    self_test: Callable[[], str]
+    prepare: Callable[[GatewayConfig, GatewayConfig], None] = lambda _old, _new: None
+    reconfigured: Callable[[GatewayConfig, GatewayConfig], None] = lambda _old, _new: None
+    settings_changed: Callable[[Settings, Settings], None] = lambda _old, _new: None
+    read_now: Callable[[UsagePoint], int] = lambda _point: 0
+    used_kib: Callable[[], int] = lambda: 0
+    activate: Callable[[str, str], None] = lambda _image, _moment: None
+    _waiting: dict[str, list[Reply]] = field(default_factory=dict)
+
+    def answer_later(self, what: str, reply: Reply) -> None:
+        """Remember who waits for the end of ``what``."""
+        self._waiting.setdefault(what, []).append(reply)
+
+    def finished(self, what: str, response: MethodResponse) -> None:
+        """Put the answers of all who wait into the outbox (Anlage II 7.5)."""
+        for reply in self._waiting.pop(what, []):
+            self.outbox.add(
+                "result",
+                reply.contact,
+                write_response(response),
+                self.now(),
+                about={"cid": reply.cid, "what": what},
+                message_id=reply.cid,
+            )
