@@ -21,7 +21,7 @@ from hsm_sim.interface import KeyModule, open_module
 from hsm_sim.slots import HAN_TLS, gwa_certificate, gwa_key, wan_certificate, wan_key
 from lmn.sml import SmlFile, SmlReceiver, decode_messages
 from lmn.sml.report import reports
-from smgw_emu.bench.pki import Role, TestPki, der, issue_consumer_key
+from smgw_emu.bench.pki import Participant, Role, TestPki, der, issue_consumer_key
 from smgw_emu.bench.pki.folder import save, save_participant
 from smgw_emu.core.config import Consumer, parse_config
 from smgw_emu.core.config import SecurityModule as ModuleSettings
@@ -158,8 +158,28 @@ def _issue_certificates(
     directory: Path, device: DeviceId, module: KeyModule, start: datetime, hash_name: str
 ) -> None:
     """Make the HAN certificate, the Guetesiegel triple and an administrator; fill the module."""
+    pki = TestPki(start)
+    administrator = pki.participant(Role.GWA, ADMINISTRATOR)
+    install_han_certificate(directory, device, module, start, hash_name)
+    gateway = install_seal(directory, device, module, pki)
+    for purpose in Purpose:
+        theirs = administrator.identity(purpose)
+        name = f"gwa-{purpose.lower()}.der"
+        (directory / "certs" / name).write_bytes(theirs.certificate_der)
+        module.write_file(gwa_certificate(purpose), theirs.certificate_der)
+        module.import_public_key(gwa_key(purpose), ec_key(theirs.certificate))
+    save(pki, directory / LAB_PKI)
+    save_participant(directory / LAB_PKI, gateway)
+    save_participant(directory / LAB_PKI, administrator)
+    deliver(module)
+
+
+def install_han_certificate(
+    directory: Path, device: DeviceId, module: KeyModule, start: datetime, hash_name: str
+) -> None:
+    """Make the HAN key and its self-signed certificate."""
     folder = directory / "certs"
-    folder.mkdir(mode=0o755)
+    folder.mkdir(mode=0o755, exist_ok=True)
     han_key = module.generate(HAN_TLS, Curve.P384)
     han = han_certificate(
         str(device),
@@ -168,31 +188,28 @@ def _issue_certificates(
         start,
         hash_name,
     )
-    pki = TestPki(start)
+    (folder / "han.der").write_bytes(han)
+    (folder / "han.pem").write_bytes(ssl.DER_cert_to_PEM_cert(han).encode())
+
+
+def install_seal(directory: Path, device: DeviceId, module: KeyModule, pki: TestPki) -> Participant:
+    """Make the Guetesiegel keys in the module, have them certified, store the certificates."""
+    folder = directory / "certs"
     keys = {purpose: module.generate(wan_key(purpose), Curve.BRAINPOOL_P256) for purpose in Purpose}
     gateway = pki.participant(Role.SMGW, str(device), keys)
-    administrator = pki.participant(Role.GWA, ADMINISTRATOR)
-    files = {
-        "han.der": han,
-        "han.pem": ssl.DER_cert_to_PEM_cert(han).encode(),
-        "wan-sub-ca-0.der": der(pki.sub_ca),
-        "test-root.pem": ssl.DER_cert_to_PEM_cert(der(pki.root)).encode(),
-    }
     for purpose in Purpose:
         own = gateway.identity(purpose).certificate_der
-        theirs = administrator.identity(purpose)
-        files[f"wan-{purpose.lower()}-0.der"] = own
-        files[f"gwa-{purpose.lower()}.der"] = theirs.certificate_der
+        (folder / f"wan-{purpose.lower()}-0.der").write_bytes(own)
         module.write_file(wan_certificate(purpose), own)
-        module.write_file(gwa_certificate(purpose), theirs.certificate_der)
-        module.import_public_key(gwa_key(purpose), ec_key(theirs.certificate))
     module.write_file(sub_ca_file(0), der(pki.sub_ca))
     module.write_file(ROOT, der(pki.root))
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    save(pki, directory / LAB_PKI)
-    save_participant(directory / LAB_PKI, gateway)
-    save_participant(directory / LAB_PKI, administrator)
+    (folder / "wan-sub-ca-0.der").write_bytes(der(pki.sub_ca))
+    (folder / "test-root.pem").write_text(ssl.DER_cert_to_PEM_cert(der(pki.root)))
+    return gateway
+
+
+def deliver(module: KeyModule) -> None:
+    """Bring a card's life cycle to where a delivered gateway has it."""
     if isinstance(module, SecurityModule):
         module.advance()  # integration -> pre-personalised: delivered with seal keys
         module.advance()  # -> operational: installed

@@ -18,7 +18,7 @@ from smgw_emu.transport.tls import Watcher
 from smgw_emu.transport.watchers import ValidityWatcher, Watchers, watcher_of
 from wan.admin import KeyRing
 from wan.certificates import ec_key, key_id, load
-from wan.cms import Recipient, Suite, Trust, source_of
+from wan.cms import Recipient, Signer, Suite, Trust, source_of
 from wan.cosem.media import Protection
 
 _log = structlog.get_logger("wan")
@@ -105,14 +105,22 @@ class Partners:
                 _log.error("the administrator's key cannot be imported", cause=str(error))
 
     def protection(self, profile: WanProfile, receivers: Sequence[WanProfile] = ()) -> Protection:
-        """Return content protection: signed by us, for the partner or other final receivers."""
+        """Return content protection: signed by us, for the partner or other final receivers.
+
+        Market participants get our signature certificate in the message: they know the PKI, not
+        every gateway (Detailspezifikation v2.0 table 5.6: certificates may be there).
+        """
+        signer = self._keys.signer()
+        if profile.role == "EMT" or receivers:
+            carried = (self._keys.certificate(Purpose.SIG),)
+            signer = Signer(signer.key_id, signer.sign, carried)
         trusted = {key_id(load(profile.sig)): Trust(profile.sig)} if profile.sig else {}
         recipients = [
             Recipient(key_id(load(item.enc)), ec_key(load(item.enc)))
             for item in (receivers or (profile,))
         ]
         return Protection(
-            self._keys.signer(),
+            signer,
             trusted,
             self._keys.opener(),
             recipients,
