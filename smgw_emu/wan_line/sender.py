@@ -207,6 +207,9 @@ class Sender:
     def _ended(self, reason: TlsEnd, detail: str) -> None:
         _log.debug("report channel ended", reason=reason, detail=detail)
         self.caller = None
+        self._sent = None
+        if self._wait_until is not None:
+            return  # the pause of a refused message goes on
         if self._p.outbox.first(self._receiver) is not None and self.line is not None:
             due = self._p.clock.now() + max(1, self.line.profile.wait_s) * SECOND
             self.stop()

@@ -114,6 +114,7 @@ class WanSide:
         self._schedules: dict[str, Timer] = {}
         self._expiry: Timer | None = None
         self._lamp = AdminChannel.NONE
+        self._switching = False
         settings = device.administration
         self.time = TimeLine(
             device,
@@ -165,7 +166,13 @@ class WanSide:
         self.wake()
 
     def wake(self) -> None:
-        """Send what waits."""
+        """Send what waits.
+
+        While certificates change, no channel is opened on the new ones beside
+        one on the old ones (TR-03109-1 v1.0 3.2.4.5: parallel connections use the same).
+        """
+        if self._switching:
+            return
         for sender in self.senders.values():
             sender.wake()
 
@@ -475,15 +482,17 @@ class WanSide:
 
     def _new_keys(self) -> None:
         """The active generation has changed: rebuild what stands on the old one."""
-        for line in self.lines.values():
-            if line.state is not ChannelState.CLOSED:
-                self._rebuild_later(line)
+        self._switching = True
+        self._clock.call_at(self._clock.now() + QUIET, self._rebuild)
         self._watch_certificates()
         self._hooks.time_adjusted()
 
-    def _rebuild_later(self, line: ChannelLine) -> None:
-        due = self._clock.now() + QUIET
-        self._clock.call_at(due, line.rebuild)
+    def _rebuild(self) -> None:
+        self._switching = False
+        for line in self.lines.values():
+            if line.state is not ChannelState.CLOSED:
+                line.rebuild()
+        self.wake()
 
     def _watch_certificates(self) -> None:
         """Warn before a certificate ends, once per step, and when it has ended (WAN-40, WAN-41)."""

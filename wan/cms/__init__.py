@@ -15,7 +15,7 @@ from wan.cms.enveloped import (
 )
 from wan.cms.errors import CmsError, Layer
 from wan.cms.message import Opened, seal, unseal
-from wan.cms.signed import Signer, Trust, sign, verify
+from wan.cms.signed import Signer, Trust, carried_certificates, sign, verify
 
 __all__ = [
     "CmsError",
@@ -29,6 +29,7 @@ __all__ = [
     "Signer",
     "Suite",
     "Trust",
+    "carried_certificates",
     "seal",
     "sign",
     "source_of",

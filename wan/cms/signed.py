@@ -169,6 +169,25 @@ def verify(
         raise CmsError(Layer.SIGNATURE, str(error)) from error
 
 
+def carried_certificates(data: bytes) -> tuple[bytes, ...]:
+    """Return the certificates inside a message, DER, unchecked: who trusts a PKI checks their path.
+
+    Raises:
+        CmsError: not a SignedData.
+    """
+    try:
+        outer = der.Reader(der.parse(data, ber=True), "ContentInfo")
+        outer.oid("contentType")
+        fields = outer.sequence("content", 0xA0).sequence("SignedData")
+        fields.integer("version")
+        fields.take(der.SET, "digestAlgorithms")
+        fields.take(der.SEQUENCE, "encapContentInfo")
+        found = fields.optional(0xA0)
+    except der.DerError as error:
+        raise CmsError(Layer.CONTAINER, str(error)) from error
+    return () if found is None else tuple(item.raw for item in found.children)
+
+
 def _refuse(reason: str) -> CmsError:
     return CmsError(Layer.SIGNATURE, reason)
 

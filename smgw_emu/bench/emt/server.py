@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import structlog
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from hsm_sim import Purpose
 from smgw_emu.bench.emt.checks import Finding, Value, check_delivery, substitutes
@@ -20,8 +19,8 @@ from smgw_emu.transport.clock import Clock
 from smgw_emu.transport.http import Request, Response
 from smgw_emu.transport.presets import TlsContext, TlsIdentity, server_context
 from smgw_emu.transport.stream import StreamHandler
-from wan.certificates import CertificateError, Reason, check_path, common_name, key_id, load
-from wan.cms import CmsError, Trust, unseal
+from wan.certificates import CertificateError, check_path, common_name, key_id, load
+from wan.cms import CmsError, Trust, carried_certificates, unseal
 from wan.cms.message import open_signed
 from wan.cosem.errors import CosemError
 from wan.cosem.media import parse_media_type
@@ -167,15 +166,10 @@ class MarketParticipant:
 
     def _signers(self, data: bytes) -> dict[bytes, Trust]:
         """Return the signer's certificate out of the message, checked up to the root."""
-        try:
-            carried = pkcs7.load_der_pkcs7_certificates(data)
-        except ValueError as error:
-            raise CertificateError(Reason.MALFORMED, "", "no certificate in the message") from error
         trusted = {}
-        for certificate in carried:
-            der = certificate.public_bytes(Encoding.DER)
+        for der in carried_certificates(data)[:1]:  # the signer's, no chain
             self._check(der, Purpose.SIG)
-            trusted[key_id(certificate)] = Trust(der)
+            trusted[key_id(load(der))] = Trust(der)
         return trusted
 
     def accept_forwarded(self, envelope: bytes, message_id: str) -> None:
