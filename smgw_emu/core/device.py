@@ -67,6 +67,7 @@ class Device:
         self.logbooks = Logbooks(store, users, catalogue)
         self.metering = Metering(config, profile, store, self.logbooks, signer)
         self._prune_at = DeviceTime(0)
+        self._paired: set[str] = set()
 
     def now(self, world: WorldTime) -> DeviceTime:
         """Return the device's time."""
@@ -104,7 +105,20 @@ class Device:
 
     def on_report(self, world: WorldTime, report: MeterReport) -> None:
         """Take a meter's report that arrived at ``world``."""
-        self.metering.on_report(report, self.now(world))
+        now = self.now(world)
+        if report.meter not in self._paired:
+            self._note_pairing(report.meter, now)
+        self.metering.on_report(report, now)
+
+    def _note_pairing(self, meter: str, now: DeviceTime) -> None:
+        """Log once that a configured meter was connected and registered (T43)."""
+        if all(meter != known.key for known in self.config.meter):
+            return
+        self._paired.add(meter)
+        if self.store.get_meta(f"paired {meter}") is None:
+            with self.store.transaction():
+                self.store.set_meta(f"paired {meter}", now.iso())
+                self.logbooks.write("meter-paired", now, subject=f"{meter}.sm", meter=meter)
 
     def reconfigure(self, config: GatewayConfig, now: DeviceTime) -> None:
         """Put a checked configuration in force and log what changed (T43, T44).
@@ -116,6 +130,7 @@ class Device:
             {c.login: c.logical_name for c in (*self.config.consumer, *config.consumer)}
         )
         self.config = config
+        self._paired &= {meter.key for meter in config.meter}
         self._apply_profiles(now)
         self.logbooks.set_users({c.login: c.logical_name for c in config.consumer})
         self.metering.reconfigure(config, now)

@@ -1,27 +1,39 @@
-"""One household: virtual meter, gateway, consumer; one process, real sockets, real TLS."""
+"""One household from the factory on: administrator, market, virtual meter, gateway, consumer.
+
+One process, real sockets, real TLS. Nothing is configured but what a factory leaves in a gateway;
+everything else comes over the WAN.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from smgw_emu.bench.consumer import HanClient, client_context
+from smgw_emu.bench.emt import Quality
+from smgw_emu.bench.gwa.commission import Commissioning, CommissionPlan, Step
 from smgw_emu.bench.meters import ElectricityMeter
 from smgw_emu.bench.meters.outputs import SocketOutput, Transmitter
+from smgw_emu.core.config import Meter, UsagePoint
 from smgw_emu.core.errors import SmgwError
-from smgw_emu.core.instants import DAY, MINUTE, SECOND, WorldTime
+from smgw_emu.core.instants import DAY, MINUTE, SECOND, DeviceTime, WorldTime
 from smgw_emu.gateway import Gateway
-from smgw_emu.lab.access import Access
-from smgw_emu.lab.provision import DEFAULT_METER, Plan, create_gateway
+from smgw_emu.lab.access import Access, ControlAccess, HanAccess, write_access
+from smgw_emu.lab.market import Market
+from smgw_emu.lab.provision import DEFAULT_METER
 from smgw_emu.transport.clock import VirtualClock
 
 METER_INTERVAL = 60 * SECOND
 POLL_INTERVAL = 15 * MINUTE
 # 31 March 12:00 in Germany: the day that follows holds the end of a billing period.
 FIRST_MOMENT = "2026-03-31T10:00:00Z"
+_QUARTER_S = 900
+_CONTRACTS = ((1, "taf1-1", "Datensparsamer Tarif"), (7, "taf7-1", "Zählerstandsgang"))
+_MASTER_KEY = bytes.fromhex("00112233445566778899aabbccddeeff")  # of the virtual meter
 
 
 class DemoError(SmgwError):
@@ -29,41 +41,89 @@ class DemoError(SmgwError):
 
 
 class Household:
-    """Meter and gateway wired together.
+    """Counterparts, meter and gateway wired together.
 
     Args:
         directory: an empty directory for the gateway.
         clock: the virtual clock everything runs on.
         han_port, control_port: TCP ports, 0 for free ones.
+        keylog: file for TLS secrets of captures.
     """
 
     def __init__(
-        self, directory: Path, clock: VirtualClock, *, han_port: int = 0, control_port: int = 0
+        self,
+        directory: Path,
+        clock: VirtualClock,
+        *,
+        han_port: int = 0,
+        control_port: int = 0,
+        keylog: str = "",
     ) -> None:
         self.clock = clock
-        now = clock.now()
-        plan = Plan(now=now, han_port=han_port, control_port=control_port)
-        self.access: Access = create_gateway(directory, plan)
-        self.gateway = Gateway(directory, clock)
-        self.meter = ElectricityMeter(DEFAULT_METER, now, seed=1)
-        ours, theirs = socket.socketpair()
+        self._directory = directory
+        self._ports = {"han_port": han_port, "control_port": control_port}
+        self._keylog = keylog
+        self.market = Market(clock, keylog=keylog)
+        self.steps: list[Step] = []
+        self.access = Access(HanAccess("", 0, "", "", "", ""), ControlAccess(""))
+        self.meter = ElectricityMeter(DEFAULT_METER, clock.now(), seed=1)
+        ours, self._plug = socket.socketpair()
         self._output = SocketOutput(ours)
         self.transmitter = Transmitter(self.meter.frame, self._output, clock, METER_INTERVAL)
-        self._plug = theirs
-        self.gateway.connect(DEFAULT_METER, theirs)
+        self._gateway: Gateway | None = None
 
-    async def start(self) -> None:
-        """Switch on."""
-        await self.gateway.power_on()
-        if self.gateway.han_address is None:
-            raise DemoError(f"the HAN interface did not open: {self.gateway.cause}")
-        self.access.han.host, self.access.han.port = self.gateway.han_address
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway, once it was made."""
+        if self._gateway is None:
+            raise DemoError("the household has not been started")
+        return self._gateway
+
+    async def start(self, say: Callable[[Step], None] = lambda _step: None) -> None:
+        """Switch on and commission; time jumps as far as that needs (about a minute)."""
+        market = self.market
+        await market.start()
+        gateway = self._gateway = market.factory(self._directory, **self._ports)
+        gateway.keylog = self._keylog
+        gateway.connect("lmn", self._plug)
+        await gateway.power_on()
+        if gateway.cause:
+            raise DemoError(f"the gateway does not start: {gateway.cause}")
         self.transmitter.start()
+        market.wakeup_known(gateway)
+        await self.commission(say)
+
+    async def commission(self, say: Callable[[Step], None]) -> None:
+        """Have the administrator do everything from first contact to contracts."""
+        market, gateway = self.market, self.gateway
+        kit = market.consumer(gateway)
+        quarter = self.clock.now().seconds // _QUARTER_S * _QUARTER_S
+        begin = DeviceTime.from_seconds(quarter).iso()
+        plan = CommissionPlan(
+            participants=[market.participant.wan_profile()],
+            meters=[(Meter(DEFAULT_METER), _MASTER_KEY)],
+            consumers=[kit.record],
+            points=[
+                UsagePoint(
+                    name, taf, kit.record.login, (DEFAULT_METER,), begin, description=description
+                )
+                for taf, name, description in _CONTRACTS
+            ],
+        )
+        device = str(gateway.config.device_id)
+        job = Commissioning(market.administrator, device, plan, say)
+        self.steps = await market.drive(job.run())
+        if gateway.han_address is None:
+            raise DemoError("the HAN interface did not open")
+        self.access.han = kit.access(gateway)
+        write_access(self._directory, self.access)
 
     async def stop(self) -> None:
         """Switch off."""
         self.transmitter.stop()
-        await self.gateway.power_off()
+        if self._gateway is not None:
+            await self._gateway.power_off()
+        await self.market.stop()
         self._output.close()
         self._plug.close()
 
@@ -124,23 +184,63 @@ async def checked_pass(
     Raises:
         DemoError: a step did not give what it must.
     """
-    say("gateway starts")
-    await household.start()
+    await household.start(lambda step: say(f"{step.name}: {step.detail}"))
+    begun = household.clock.now()
     say("one day of metering, the consumer asks every 15 minutes")
     polls = await poll_for(household, DAY)
     say("the consumer reads every list")
     async with household.client(with_certificate=True) as client:
         summary = await _read_everything(client, household.clock.now())
+    say("what the market has got")
+    summary["market"] = _market(household)
     say("self-test")
     async with household.client() as client:
         summary["self_test"] = await _self_test(client, household.clock)
         log = (await client.call("log"))["log"]
     summary["log_entries"] = int(log["records"])
+    summary["deliveries_logged"] = sum(entry["event-id"] == "16001" for entry in log["entries"])
+    summary["events"] = _events(household)
+    summary["steps"] = [asdict(step) for step in household.steps]
+    summary["commissioned_within_s"] = (begun.ns - _first(household).ns) // SECOND
     summary["polls"] = polls
     summary["frames"] = household.transmitter.sent
     summary["world_time"] = household.clock.now().iso()
     _check(summary)
     return summary
+
+
+def _first(household: Household) -> WorldTime:
+    moment = DeviceTime.from_datetime(household.market.pki.now)
+    return WorldTime(moment.ns)
+
+
+def _market(household: Household) -> dict[str, Any]:
+    """What the market participant has, against what the gateway has stored."""
+    participant = household.market.participant
+    running = household.gateway.running
+    assert running is not None
+    equal = 0
+    for value in participant.store.values("01005e318027.taf7-1.sm"):
+        lines = running.device.store.readings(
+            "origin",
+            household.meter.id.lower,
+            _QUARTER_S,
+            value.target + -1,
+            value.target,
+        )
+        equal += any(line.value == value.entry.value for line in lines)
+    return {
+        "deliveries": len(participant.store.deliveries()),
+        "values": participant.store.quality(),
+        "equal": equal,
+        "refused": participant.refused,
+        "findings": participant.store.findings(),
+        "waiting": running.wan.outbox.count(),
+    }
+
+
+def _events(household: Household) -> list[str]:
+    return [event["name"] for event in household.market.administrator.registry.events()]
 
 
 async def _read_everything(client: HanClient, now: WorldTime) -> dict[str, Any]:
@@ -188,8 +288,41 @@ def _check(summary: dict[str, Any]) -> None:
         "every value signed": summary["signed"] == sum(sum(item.values()) for item in lists),
         "self-test passed": summary["self_test"] == "passed",
         "every poll answered": summary["polls"] == DAY // POLL_INTERVAL,
+        "commissioning had every step": [step["name"] for step in summary["steps"]] == _STEPS,
+        "two deliveries reached the market": summary["market"]["deliveries"] == 2,
+        "48 quarter hours until midnight, equal to the gateway's": summary["market"]["equal"] == 48,
+        "every value at the market is measured": summary["market"]["values"]
+        == {Quality.MEASURED.value: 49},
+        "nothing refused, nothing odd, nothing waiting": not (
+            summary["market"]["refused"]
+            or summary["market"]["findings"]
+            or summary["market"]["waiting"]
+        ),
+        "each delivery stands in the consumer's log": summary["deliveries_logged"] == 2,
+        "the administrator was told of start, time, certificates, pairing and self-test": {
+            "start",
+            "time-valid",
+            "certificates-installed",
+            "meter-paired",
+            "self-test-passed",
+        }
+        <= set(summary["events"]),
     }
     missed = [name for name, met in expectations.items() if not met]
     if missed:
         raise DemoError(f"the pass failed: {'; '.join(missed)}; {summary}")
     summary["checks"] = list(expectations)
+
+
+_STEPS = [
+    "delivery note",
+    "first contact",
+    "time",
+    "certificates",
+    "market participants",
+    "meter profiles",
+    "pairing",
+    "consumer access",
+    "evaluation profiles",
+    "check",
+]
