@@ -29,7 +29,8 @@ _COMMANDS = {
     "meter": "Run a virtual meter on a pty, a TCP port or into a file.",
     "module": "Show the security module: keys, files, command log.",
     "pki": "Make and use a TEST SM-PKI: certificates, requests, revocation.",
-    "gwa": "Act as the administrator: wake a gateway up.",
+    "gwa": "Act as the administrator: commission, configure, read logs, wake up.",
+    "emt": "Act as a market participant: receive values.",
     "decode": "Explain recorded bytes as JSON.",
 }
 

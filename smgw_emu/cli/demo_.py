@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from smgw_emu.bench.gwa.commission import Step
 from smgw_emu.cli.common import DIRECTORY, configure_log, print_json, stop_event
 from smgw_emu.cli.init_ import free_port
 from smgw_emu.cli.run_ import note_addresses
@@ -30,14 +31,21 @@ from smgw_emu.transport.clock import VirtualClock, new_event_loop
 @click.option("--dir", "directory", type=DIRECTORY, help="Keep the gateway here (temporary).")
 @click.option("--han-port", default=8443, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--control-port", default=8460, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--keylog", default="", help="Write TLS session secrets to this file.")
 def command(
-    once: bool, as_json: bool, directory: Path | None, han_port: int, control_port: int
+    once: bool,
+    as_json: bool,
+    directory: Path | None,
+    han_port: int,
+    control_port: int,
+    keylog: str,
 ) -> None:
-    """Run meter, gateway and consumer in one program.
+    """Run meter, administrator, market participant, gateway and consumer in one program.
 
-    Without --once: a gateway with a day of readings, how to reach it, and a live line, until
-    Ctrl-C. With --once: a new gateway, one simulated day, every list read over TLS, self-test and
-    log, all checked; exit code 0 if everything was as it must be.
+    The gateway begins as a factory delivers it. The administrator takes its delivery note, is
+    called, gives it time, certificates and profiles; then values flow. Without --once: how to
+    reach it all, and a live line, until Ctrl-C. With --once: one simulated day, every list read
+    over TLS, every delivery compared, all checked; exit code 0 if everything was as it must be.
     """
     configure_log("warning")
     with (
@@ -46,15 +54,16 @@ def command(
     ):
         home = directory or Path(folder) / "gateway"
         if once:
-            runner.run(_once(home, as_json=as_json))
+            runner.run(_once(home, keylog, as_json=as_json))
         else:
-            runner.run(_live(home, free_port(han_port), free_port(control_port)))
+            runner.run(_live(home, free_port(han_port), free_port(control_port), keylog))
 
 
-async def _once(home: Path, *, as_json: bool) -> None:
+async def _once(home: Path, keylog: str, *, as_json: bool) -> None:
     started = time.perf_counter()
     start = WorldTime(parse_device_time(FIRST_MOMENT).ns)
-    household = Household(home, VirtualClock(asyncio.get_running_loop(), start, 0))
+    clock = VirtualClock(asyncio.get_running_loop(), start, 0)
+    household = Household(home, clock, keylog=keylog)
 
     def say(text: str) -> None:
         if not as_json:
@@ -68,16 +77,18 @@ async def _once(home: Path, *, as_json: bool) -> None:
     print_json(summary)
 
 
-async def _live(home: Path, han_port: int, control_port: int) -> None:
+async def _live(home: Path, han_port: int, control_port: int, keylog: str) -> None:
     stop = stop_event()
     begin = WorldTime(time.time_ns()) + -DAY
     clock = VirtualClock(asyncio.get_running_loop(), begin, 0)
-    household = Household(home, clock, han_port=han_port, control_port=control_port)
-    control = ControlServer(household.gateway, "127.0.0.1", control_port)
-    await control.start()
+    household = Household(home, clock, han_port=han_port, control_port=control_port, keylog=keylog)
+    control: ControlServer | None = None
     try:
+        click.echo("a gateway leaves the factory, the administrator commissions it:")
+        await household.start(_tell)
+        control = ControlServer(household.gateway, "127.0.0.1", control_port)
+        await control.start()
         click.echo("preparing one day of readings ...")
-        await household.start()
         await clock.advance_to(WorldTime(time.time_ns()))
         clock.set_factor(1)
         note_addresses(household.gateway, control)
@@ -91,7 +102,12 @@ async def _live(home: Path, han_port: int, control_port: int) -> None:
         click.echo()
     finally:
         await household.stop()
-        await control.stop()
+        if control is not None:
+            await control.stop()
+
+
+def _tell(step: Step) -> None:
+    click.echo(f"  {step.world_time}  {step.name}: {step.detail}")
 
 
 def _explain(household: Household, home: Path, control_url: str) -> None:
@@ -105,10 +121,13 @@ def _explain(household: Household, home: Path, control_url: str) -> None:
             "last-reading": "true",
         }
     )
+    card = household.market.administrator.card()
+    values = household.market.participant.store.quality()
     smgw = f"{Path(sys.argv[0])}" if sys.argv[0].endswith("smgw") else "smgw"
     click.echo(
         f"""
-A TEST gateway {household.gateway.config.device_id} with a virtual meter is running.
+A TEST gateway {household.gateway.config.device_id} with a virtual meter, its administrator and a
+market participant are running.
 
   Browser   {url}/      (self-signed certificate: accept it once)
   User      {han.user}
@@ -116,6 +135,8 @@ A TEST gateway {household.gateway.config.device_id} with a virtual meter is runn
   PKCS#12   {han.p12}
             password {han.p12_password}
   Lab       {control_url}/state
+  GWA       {", ".join(card.management + card.admin_service)}
+  EMT       {values.get("measured", 0)} values received
 
 Copy and paste:
   curl -sk --digest -u '{han.user}:{han.password}' -H 'Content-Type: application/json' \\

@@ -1,99 +1,439 @@
-"""``smgw gwa``: what an administrator does to a gateway, as far as it exists."""
+"""``smgw gwa``: a reference administrator (GWA)."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
-from smgw_emu.cli.common import directory_option
+from smgw_emu.cli.common import DIRECTORY, configure_log, print_json, stop_event
 from smgw_emu.core.errors import ConfigError, SmgwError
+
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+def gwa_option(function: Any) -> Any:
+    """Add ``-g DIR``, the administrator's directory."""
+    return click.option(
+        "-g",
+        "--gwa",
+        "gwa",
+        type=DIRECTORY,
+        envvar="SMGW_GWA",
+        default="gwa",
+        show_default=True,
+        help="Directory of the administrator.",
+    )(function)
 
 
 @click.group("gwa")
 def command() -> None:
-    """Act as the gateway's administrator (GWA)."""
+    """Act as the gateways' administrator (GWA).
+
+    \b
+    First steps:
+      smgw gwa init gwa                      an administrator with PKI and market participant
+      smgw gwa serve gwa                     start it, then in another window
+      smgw init gw --factory gwa             a gateway as a factory delivers it
+      smgw run gw --meter /dev/ttyUSB0       switch it on: it calls the administrator
+      smgw gwa commission ID --meter 1EMH...  everything from first contact to contracts
+    """  # noqa: D301  # \\b is click's mark for text not to be wrapped
+
+
+@command.command("init")
+@click.argument("directory", type=DIRECTORY)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=9443, show_default=True, help="First of four ports: MANAGEMENT.")
+@click.option("--control-port", default=9460, show_default=True)
+@click.option("--start", default="", help="Begin of the certificates (now).")
+def init(directory: Path, host: str, port: int, control_port: int, start: str) -> None:
+    """Make an administrator in DIRECTORY: PKI, identity, one market participant (emt1).
+
+    MANAGEMENT, ADMIN-SERVICE, NTP-TLS and the participant listen on PORT to PORT+3.
+    DIRECTORY/administrator.json is what a factory needs.
+    """
+    from smgw_emu.bench.gwa.folder import Places, create_gwa
+    from smgw_emu.cli.init_ import parse_moment
+    from smgw_emu.core.instants import WorldTime
+
+    moment = parse_moment(start) or WorldTime(time.time_ns())
+    places = Places(host, port, port + 1, port + 2, control_port, port + 3)
+    folder = create_gwa(directory, places, moment.datetime())
+    print_json({"directory": str(folder.path), "card": str(directory / "administrator.json")})
+    click.echo(f"next: smgw gwa serve {directory}", err=True)
+
+
+@command.command("serve")
+@click.argument("directory", type=DIRECTORY)
+@click.option("--note", "notes", multiple=True, type=FILE, help="Delivery notes to import.")
+@click.option("--no-emt", is_flag=True, help="Leave the market participant to `smgw emt serve`.")
+@click.option("--strangers", is_flag=True, help="Let devices in that no note has named.")
+@click.option("--keylog", default="", help="Write TLS session secrets to this file.")
+@click.option("--log-level", default="warning", show_default=True)
+def serve(
+    directory: Path,
+    notes: tuple[Path, ...],
+    no_emt: bool,
+    strangers: bool,
+    keylog: str,
+    log_level: str,
+) -> None:
+    """Run the administrator (and the market participant) until it is interrupted.
+
+    Prints every event a gateway reports and every delivery.
+    """
+    configure_log(log_level)
+    asyncio.run(_serve(directory, notes, not no_emt, strangers, keylog))
+
+
+async def _serve(
+    directory: Path, notes: tuple[Path, ...], emt: bool, strangers: bool, keylog: str
+) -> None:
+    from smgw_emu.bench.gwa.folder import open_gwa
+    from smgw_emu.bench.gwa.note import read_note
+    from smgw_emu.cli.emt_ import participant_of
+    from smgw_emu.lab.gwa_control import GwaControl
+    from smgw_emu.transport.clock import SystemClock
+
+    folder, stop = open_gwa(directory), stop_event()
+    clock = SystemClock(asyncio.get_running_loop())
+    administrator = folder.administrator(clock, keylog)
+    administrator.faults.strangers = strangers
+    administrator.on_event = lambda device, name, message: click.echo(
+        f"{device}  {name}: {message}"
+    )
+    for path in notes:
+        administrator.import_note(read_note(path))
+    control = GwaControl(administrator, "127.0.0.1", folder.places.control)
+    participant = participant_of(folder, clock, keylog) if emt else None
+    try:
+        await administrator.start()
+        if participant is not None:
+            click.echo(f"emt {await participant.start(folder.places.host, folder.places.emt)}")
+            administrator.on_forward = lambda grid: participant.accept_forwarded(
+                grid.envelope, grid.id
+            )
+        for name in ("management", "admin_service", "ntp"):
+            host, port = getattr(administrator.addresses, name)
+            click.echo(f"{name} https://{host}:{port}")
+        click.echo(f"control {await control.start()}")
+        click.echo("ready")
+        await stop.wait()
+    finally:
+        await control.stop()
+        if participant is not None:
+            await participant.stop()
+        await administrator.stop()
+        administrator.registry.close()
+
+
+# -- orders to a running administrator ---------------------------------------------------------
+
+
+def _order(gwa: Path, verb: str, path: str, **parameters: Any) -> Any:
+    """Send an order; returns its JSON."""
+    import httpx
+
+    body = parameters.pop("body", None)
+    try:
+        answer = httpx.request(
+            verb, f"{_url(gwa)}/{path}", params=parameters, content=body, timeout=200,
+            trust_env=False,
+        )  # fmt: skip
+    except httpx.HTTPError as error:
+        raise _unreachable(gwa) from error
+    found = answer.json()
+    if answer.status_code != 200:
+        raise SmgwError(found.get("error", f"HTTP {answer.status_code}"))
+    return found
+
+
+def _stream(gwa: Path, path: str, body: bytes, **parameters: Any) -> Any:
+    """Send an order that takes its time; yields what it says."""
+    import httpx
+
+    try:
+        with httpx.stream(
+            "POST", f"{_url(gwa)}/{path}", params=parameters, content=body, timeout=900,
+            trust_env=False,
+        ) as answer:  # fmt: skip
+            for line in answer.iter_lines():
+                item = json.loads(line)
+                if "error" in item:
+                    raise SmgwError(item["error"])
+                if "done" not in item:
+                    yield item
+    except httpx.HTTPError as error:
+        raise _unreachable(gwa) from error
+
+
+def _url(gwa: Path) -> str:
+    from smgw_emu.bench.gwa.folder import open_gwa
+
+    return open_gwa(gwa).control_url
+
+
+def _unreachable(gwa: Path) -> SmgwError:
+    from smgw_emu.cli import UnreachableError
+
+    return UnreachableError(f"the administrator in {gwa} does not run (smgw gwa serve {gwa})")
+
+
+@command.command("note")
+@gwa_option
+@click.argument("notes", nargs=-1, required=True, type=FILE)
+def note(gwa: Path, notes: tuple[Path, ...]) -> None:
+    """Import delivery notes (delivery-note.json of a factory gateway)."""
+    for path in notes:
+        print_json(_order(gwa, "POST", "note", body=path.read_bytes()))
+
+
+@command.command("list")
+@gwa_option
+def list_(gwa: Path) -> None:
+    """List the gateways the administrator knows."""
+    for row in _order(gwa, "GET", "gateways"):
+        channel = "MANAGEMENT up" if row["management"] else "-"
+        click.echo(f"{row['id']}  {row['state']:14}  generation {row['generation']}  {channel}")
+
+
+@command.command("history")
+@gwa_option
+@click.argument("device", default="")
+@click.option("--count", default=50, show_default=True)
+def history(gwa: Path, device: str, count: int) -> None:
+    """Show the communication history of one gateway or all."""
+    for row in _order(gwa, "GET", "history", device=device, count=count):
+        click.echo(
+            f"{row['time']}  {row['device'] or '-':14}  {row['kind']:14} {row['result']}  "
+            f"{row['detail'][:100]}"
+        )
+
+
+@command.command("events")
+@gwa_option
+@click.argument("device", default="")
+def events(gwa: Path, device: str) -> None:
+    """Show what gateways have reported."""
+    for row in _order(gwa, "GET", "events", device=device):
+        what = f"{row['level']} {row['name']}: {row['message']}"
+        click.echo(f"{row['time']}  {row['device']}  {what}")
+
+
+@command.command("info")
+@gwa_option
+@click.argument("device")
+def info(gwa: Path, device: str) -> None:
+    """Read the device information of a gateway."""
+    print_json(_order(gwa, "GET", "info", device=device))
+
+
+@command.command("logs")
+@gwa_option
+@click.argument("device")
+@click.option("--log", type=click.Choice(["system", "calibration"]), default="system")
+@click.option("--since", default="", help="Only entries from this date-time on.")
+def logs(gwa: Path, device: str, log: str, since: str) -> None:
+    """Read the system or calibration log of a gateway."""
+    for row in _order(gwa, "GET", f"logs/{log}", device=device, since=since):
+        mark = f"{row['level']} {row['outcome']}"
+        click.echo(f"{row['number']:6}  {mark}  {row['event']:12} {row['message']}")
+
+
+@command.command("commission")
+@gwa_option
+@click.argument("device")
+@click.option("--plan", type=FILE, help="What to configure, as TOML (docs/administrator.md).")
+@click.option("--meter", "meters", multiple=True, help="Without a plan: id of a meter.")
+@click.option("--password", default="", envvar="SMGW_PASSWORD", help="Of consumer1 (random).")
+def commission(
+    gwa: Path, device: str, plan: Path | None, meters: tuple[str, ...], password: str
+) -> None:
+    """Commission a gateway: certificates, market participant, meters, consumer, contracts.
+
+    Without --plan: market participant emt1, the named meters, consumer1 with a password, TAF 1 and
+    TAF 7 from now on.
+    """
+    import msgspec
+
+    from smgw_emu.bench.gwa.folder import open_gwa
+    from smgw_emu.cli.emt_ import participant_profile
+    from smgw_emu.lab.plan import read_plan
+
+    folder = open_gwa(gwa)
+    participant = participant_profile(folder)
+    shown = ""
+    if plan is not None:
+        wanted = read_plan(plan, device.lower(), [participant])
+    else:
+        wanted, shown = _standard(device, meters, password, [participant])
+    for step in _stream(gwa, "commission", msgspec.json.encode(wanted), device=device):
+        click.echo(
+            f"{step['world_time']}  {step['seconds']:7.3f} s  {step['name']}: {step['detail']}"
+        )
+    if shown:
+        click.echo(f"consumer1 logs in with password {shown}")
+
+
+def _standard(
+    device: str, meters: tuple[str, ...], password: str, participants: list[Any]
+) -> tuple[Any, str]:
+    """The standard parameters of a household (GW-24)."""
+    import secrets
+
+    from han.digest import ha1
+    from smgw_emu.bench.gwa.commission import CommissionPlan
+    from smgw_emu.core.config import Consumer, Meter, UsagePoint
+    from smgw_emu.core.instants import DeviceTime
+
+    if not meters:
+        raise ConfigError("name the meters (--meter ID) or give a plan (--plan FILE)")
+    password = password or secrets.token_urlsafe(12)
+    realm = device.lower()
+    begin = DeviceTime.from_seconds(int(time.time()) // 900 * 900).iso()
+    consumer = Consumer(
+        "consumer1",
+        "consumer1.sm",
+        ha1("consumer1", realm, password, "MD5"),
+        ha1("consumer1", realm, password, "SHA-256"),
+    )
+    points = [
+        UsagePoint(f"taf{taf}-{n}", taf, "consumer1", (meter,), begin)
+        for n, meter in enumerate(meters, 1)
+        for taf in (1, 7)
+    ]
+    plan = CommissionPlan(
+        participants=participants,
+        meters=[(Meter(meter), b"") for meter in meters],
+        consumers=[consumer],
+        points=points,
+    )
+    return plan, password
+
+
+@command.command("profile")
+@gwa_option
+@click.argument("device")
+@click.argument("kind")
+@click.argument("file", type=FILE)
+@click.option("--delete", is_flag=True, help="Remove it.")
+def profile(gwa: Path, device: str, kind: str, file: Path, delete: bool) -> None:
+    """Put one profile in force, or remove it.
+
+    KIND is wan, meter, consumer, technician, usage-point, han, lmn, cls or proxy; FILE holds its
+    fields as TOML.
+    """
+    import msgspec
+
+    from smgw_emu.lab.plan import read_record
+
+    record, secrets = read_record(file, kind, device.lower())
+    body = msgspec.json.encode({"kind": kind, "record": record, "secrets": secrets})
+    verb = "DELETE" if delete else "PUT"
+    print_json(_order(gwa, verb, "profile", device=device, body=body))
+
+
+@command.command("firmware")
+@gwa_option
+@click.argument("device")
+@click.argument("image", type=FILE)
+@click.option("--name", default="", help="Name on the gateway (the file's).")
+@click.option("--activate", is_flag=True, help="Activate it after the check.")
+@click.option("--at", "moment", default="", help="Moment of the activation (now).")
+def firmware(gwa: Path, device: str, image: Path, name: str, activate: bool, moment: str) -> None:
+    """Load an image into a gateway, verify it, activate it; a broken transfer goes on."""
+    parameters = {"device": device, "name": name or image.name}
+    if activate:
+        parameters["activate"] = moment
+    for item in _stream(gwa, "firmware", image.read_bytes(), **parameters):
+        if "loaded" in item:
+            click.echo(
+                f"\r{item['loaded']} of {item['of']} octets", nl=item["loaded"] == item["of"]
+            )
+        else:
+            print_json(item)
+
+
+@command.command("read")
+@gwa_option
+@click.argument("device")
+@click.argument("contract")
+def read(gwa: Path, device: str, contract: str) -> None:
+    """Have a contract's newest values delivered to its market participants now."""
+    print_json(_order(gwa, "POST", "read", device=device, contract=contract))
+
+
+@command.command("self-test")
+@gwa_option
+@click.argument("device")
+def self_test(gwa: Path, device: str) -> None:
+    """Run a gateway's self-test and wait for the result."""
+    print_json(_order(gwa, "POST", "self-test", device=device))
+
+
+@command.command("clock")
+@gwa_option
+@click.argument("device")
+@click.option("--method", type=click.Choice(["NTP-TLS", "NTP-HTTPS"]), default="NTP-TLS")
+@click.option("--interval", default=3600, show_default=True, help="Seconds.")
+def clock(gwa: Path, device: str, method: str, interval: int) -> None:
+    """Set how a gateway synchronises its time."""
+    print_json(_order(gwa, "POST", "clock", device=device, method=method, interval=interval))
+
+
+@command.command("decommission")
+@gwa_option
+@click.argument("device")
+@click.confirmation_option(prompt="End every contract of this gateway?")
+def decommission(gwa: Path, device: str) -> None:
+    """Take a gateway out of service: last values, end of all contracts."""
+    print_json(_order(gwa, "POST", "decommission", device=device))
 
 
 @command.command("wakeup")
-@directory_option
-@click.option("--to", "target", default="", help="HOST:PORT (the running gateway in DIR).")
+@gwa_option
+@click.argument("device", default="")
 @click.option(
-    "--transport",
-    type=click.Choice(["udp", "tcp"]),
-    help="Default: what the gateway listens on, else udp.",
+    "-d",
+    "--dir",
+    "directory",
+    type=DIRECTORY,
+    help="Instead of a running administrator: a gateway of `smgw init`, with the key in lab-pki.",
 )
-@click.option("--time", "moment", default="", help="Creation time of the packet (now).")
+@click.option("--to", "target", default="", help="HOST:PORT of the wake-up service.")
+@click.option("--transport", type=click.Choice(["udp", "tcp"]), help="With -d (default udp).")
+@click.option("--time", "moment", default="", help="With -d: creation time of the packet (now).")
 @click.option(
     "--order",
     type=click.Choice(["little", "big"]),
     default="little",
     show_default=True,
-    help="Byte order of the timestamp.",
+    help="With -d: byte order of the timestamp.",
 )
-@click.option("--print", "only_print", is_flag=True, help="Print the packet in hex, send nothing.")
+@click.option("--print", "only_print", is_flag=True, help="With -d: print the packet in hex.")
 def wakeup(
-    directory: Path, target: str, transport: str | None, moment: str, order: str, only_print: bool
+    gwa: Path,
+    device: str,
+    directory: Path | None,
+    target: str,
+    transport: str | None,
+    moment: str,
+    order: str,
+    only_print: bool,
 ) -> None:
-    """Sign a wake-up packet with the GWA's key in DIR/lab-pki and send it.
+    """Sign a wake-up packet and send it.
 
     A gateway never answers a wake-up: look at `smgw status` to see what became of it.
     """
-    from smgw_emu.bench.pki.folder import open_participant
-    from smgw_emu.bench.wakeup import send, wakeup_packet
-    from smgw_emu.cli.init_ import parse_moment
-    from smgw_emu.core.config import load_config
-    from smgw_emu.lab.provision import ADMINISTRATOR, LAB_PKI
-    from wan.wakeup import ByteOrder
+    from smgw_emu.cli.wakeup import send_from_directory
 
-    device = load_config(directory / "config.toml").device_id
-    place = directory / LAB_PKI / "issued" / f"{ADMINISTRATOR}.GWA" / "1"
-    administrator = open_participant(place)
-    given = parse_moment(moment)
-    if only_print:
-        seconds = int(time.time()) if given is None else given.seconds
-        click.echo(wakeup_packet(administrator, device, seconds, ByteOrder(order)).hex())
-        return
-    state = None if target and given else _state(directory)
-    seconds = given.seconds if given else _device_seconds(state)
-    packet = wakeup_packet(administrator, device, seconds, ByteOrder(order))
-    host, port = _target(target) if target else _running_target(state)
-    way = transport or _listening(state)
-    send(packet, host, port, way)
-    click.echo(f"sent {len(packet)} octets to {host}:{port} over {way}")
-
-
-def _state(directory: Path) -> dict[str, object]:
-    from smgw_emu.cli.status_ import fetch_state
-    from smgw_emu.lab.access import read_access
-
-    return fetch_state(read_access(directory).control.url)
-
-
-def _device_seconds(state: dict[str, object] | None) -> int:
-    """Return the world's time in the lab, which may run fast."""
-    from smgw_emu.core.instants import parse_device_time
-
-    assert state is not None
-    return parse_device_time(str(state["world_time"])).seconds
-
-
-def _running_target(state: dict[str, object] | None) -> tuple[str, int]:
-    found = (state or {}).get("wakeup")
-    if not isinstance(found, dict):
-        raise SmgwError("the gateway has no wake-up port open")
-    host, port = found["address"]
-    return str(host), int(port)
-
-
-def _listening(state: dict[str, object] | None) -> str:
-    found = (state or {}).get("wakeup")
-    return "tcp" if isinstance(found, dict) and found["transport"] == "tcp" else "udp"
-
-
-def _target(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"--to {text!r} is not HOST:PORT")
-    return host.strip("[]"), int(port)
+    if directory is not None:
+        send_from_directory(directory, target, transport, moment, order, only_print)
+    elif device:
+        print_json(_order(gwa, "POST", "wakeup", device=device, to=target))
+    else:
+        raise ConfigError("name the DEVICE, or a gateway's directory with -d")

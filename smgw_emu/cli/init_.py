@@ -67,6 +67,13 @@ def parse_moment(text: str | None) -> WorldTime | None:
 @click.option("--token-pin", default="", envvar="SMGW_TOKEN_PIN", help="Its user PIN.")
 @click.option("--seed", default="", help="Reproducible security module; its keys are no secret.")
 @click.option("--start", default="", help="Begin of contracts and certificates (now).")
+@click.option(
+    "--factory",
+    type=click.Path(path_type=Path, exists=True),
+    help="Only what a factory leaves in it: seal certificates and the administrator of this"
+    " directory (smgw gwa init) or card (administrator.json, needs --pki).",
+)
+@click.option("--pki", "pki_folder", type=DIRECTORY, help="With a card: issues the certificates.")
 def command(
     directory: Path,
     gateway_id: str,
@@ -86,6 +93,8 @@ def command(
     token_pin: str,
     seed: str,
     start: str,
+    factory: Path | None,
+    pki_folder: Path | None,
 ) -> None:
     """Make a new TEST gateway in DIRECTORY: id, keys, HAN certificate, consumer, meter, contracts.
 
@@ -103,6 +112,25 @@ def command(
         load(profile)
     except ProfileError as error:
         raise ConfigError(str(error)) from error
+    if factory is not None:
+        from smgw_emu.cli.factory import make
+
+        make(
+            directory,
+            factory,
+            pki_folder,
+            now=parse_moment(start) or WorldTime(time.time_ns()),
+            gateway_id=gateway_id,
+            profile=profile,
+            lines=(meter_source,) if meter_source else (),
+            host=host,
+            han_port=free_port(han_port),
+            control_port=free_port(control_port),
+            wakeup_port=free_port(wakeup_port),
+            seed=seed,
+            strict_module=strict_module,
+        )
+        return
     plan = Plan(
         now=parse_moment(start) or WorldTime(time.time_ns()),
         gateway_id=gateway_id,

@@ -14,6 +14,7 @@ import msgspec
 
 from smgw_emu.cli.common import DIRECTORY, configure_log, stop_event
 from smgw_emu.cli.init_ import parse_moment
+from smgw_emu.core.config import Line
 from smgw_emu.core.errors import ConfigError, SmgwError
 from smgw_emu.core.instants import WorldTime
 from smgw_emu.gateway import Gateway
@@ -57,14 +58,12 @@ def note_addresses(gateway: Gateway, control: ControlServer) -> None:
 
 
 def with_meter_source(gateway: Gateway, source: str) -> None:
-    """Use another source for the first meter than the configuration says.
-
-    Raises:
-        ConfigError: the gateway has no meter.
-    """
+    """Use another source for the first meter, or the first port, than the configuration says."""
     meters = gateway.config.meter
     if not meters:
-        raise ConfigError("the configuration has no meter")
+        lines = (Line(source), *gateway.config.line[1:])
+        gateway.config = msgspec.structs.replace(gateway.config, line=lines)
+        return
     first = msgspec.structs.replace(meters[0], source=source)
     gateway.config = msgspec.structs.replace(gateway.config, meter=(first, *meters[1:]))
 

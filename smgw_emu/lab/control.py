@@ -65,11 +65,11 @@ class PowerOrder(msgspec.Struct, forbid_unknown_fields=True):
     action: Literal["on", "off", "cycle", "cut"]
 
 
-class ControlServer:
-    """The endpoint of one gateway.
+class HttpService:
+    """uvicorn on a loopback address.
 
     Args:
-        gateway: whom it controls.
+        app: what it serves.
         host: a loopback address.
         port: TCP port, 0 for a free one.
 
@@ -77,15 +77,13 @@ class ControlServer:
         ConfigError: not a loopback address.
     """
 
-    def __init__(self, gateway: Gateway, host: str, port: int) -> None:
+    def __init__(self, app: Starlette, host: str, port: int) -> None:
         if not _is_loopback(host):
             raise ConfigError(f"the control endpoint listens on loopback only, not on {host}")
-        self._gateway = gateway
+        self._app = app
         self._address = (host, port)
         self._task: asyncio.Task[None] | None = None
         self._server: _Uvicorn | None = None
-        self._resume_speed = 1.0
-        self.url = ""
 
     async def start(self) -> str:
         """Listen; returns the base URL.
@@ -104,14 +102,13 @@ class ControlServer:
             where = f"{self._address[0]}:{self._address[1]}"
             raise SmgwError(f"control cannot listen on {where}: {error.strerror}") from error
         config = uvicorn.Config(
-            self._app(), log_config=None, access_log=False, lifespan="off", http="h11", ws="none"
+            self._app, log_config=None, access_log=False, lifespan="off", http="h11", ws="none"
         )
         self._server = _Uvicorn(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
         bound = listener.getsockname()
         host = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        self.url = f"http://{host}:{bound[1]}/v1"
-        return self.url
+        return f"http://{host}:{bound[1]}/v1"
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -119,6 +116,39 @@ class ControlServer:
             self._server.should_exit = self._server.force_exit = True
             await self._task
             self._server = self._task = None
+
+
+class ControlServer:
+    """The endpoint of one gateway.
+
+    Args:
+        gateway: whom it controls.
+        host: a loopback address.
+        port: TCP port, 0 for a free one.
+
+    Raises:
+        ConfigError: not a loopback address.
+    """
+
+    def __init__(self, gateway: Gateway, host: str, port: int) -> None:
+        self._gateway = gateway
+        self._address = (host, port)
+        self._resume_speed = 1.0
+        self._service = HttpService(self._app(), host, port)
+        self.url = ""
+
+    async def start(self) -> str:
+        """Listen; returns the base URL.
+
+        Raises:
+            SmgwError: the address is in use.
+        """
+        self.url = await self._service.start()
+        return self.url
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._service.stop()
 
     def _app(self) -> Starlette:
         routes = [

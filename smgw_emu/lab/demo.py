@@ -61,7 +61,7 @@ class Household:
     ) -> None:
         self.clock = clock
         self._directory = directory
-        self._ports = {"han_port": han_port, "control_port": control_port}
+        self._ports: dict[str, Any] = {"han_port": han_port, "control_port": control_port}
         self._keylog = keylog
         self.market = Market(clock, keylog=keylog)
         self.steps: list[Step] = []

@@ -211,8 +211,9 @@ class WebCaller:
             stream.close()
             return
         if answer is not None:
+            goes_on = self._http.reusable  # asked first: who waits may send the next request
             self._finish(answer)
-            if not self._http.reusable:
+            if not goes_on:
                 stream.close()
 
     def close(self) -> None:

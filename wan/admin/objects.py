@@ -164,6 +164,8 @@ def change_settings(facilities: Facilities, changes: Mapping[str, object]) -> No
     with device.store.transaction():
         administration.set(new)
         for name, value in changes.items():
+            if value == getattr(old, name):
+                continue
             device.logbooks.write(
                 "settings-changed",
                 facilities.now(),

@@ -40,10 +40,7 @@ class AdministratorCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             ConfigError: a certificate or an address cannot be used.
         """
         try:
-            der = {
-                name: ssl.PEM_cert_to_DER_cert(getattr(self, name).strip())
-                for name in ("tls", "sig", "enc")
-            }
+            der = {name: first_certificate(getattr(self, name)) for name in ("tls", "sig", "enc")}
         except ValueError as error:
             raise ConfigError(f"administrator {self.name!r}: {error}") from error
         rows = (
@@ -70,6 +67,20 @@ class AdministratorCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         for profile in profiles:
             check_wan(profile)
         return profiles
+
+
+def first_certificate(pem: str) -> bytes:
+    """Return the first certificate of a PEM text in DER: the leaf, where a chain follows.
+
+    Raises:
+        ValueError: there is none.
+    """
+    end = "-----END CERTIFICATE-----"
+    head, found, _ = pem.partition(end)
+    begin = head.find("-----BEGIN CERTIFICATE-----")
+    if not found or begin < 0:
+        raise ValueError("no certificate in PEM form")
+    return ssl.PEM_cert_to_DER_cert(head[begin:] + end)
 
 
 def read_card(path: Path) -> AdministratorCard:

@@ -55,7 +55,7 @@ class CommissionPlan:
         participants: WAN profiles of market participants.
         meters: meter profiles and, by id, their master keys.
         consumers, technicians, points: as their profiles say.
-        others: HAN, LMN, CLS and proxy profiles.
+        han, lmn, cls, proxies: further profiles.
         renew: whether Wirk certificates are installed first.
         pairing_s: how long to wait for the meters.
     """
@@ -65,7 +65,10 @@ class CommissionPlan:
     consumers: list[Consumer] = field(default_factory=list)
     technicians: list[Technician] = field(default_factory=list)
     points: list[UsagePoint] = field(default_factory=list)
-    others: list[HanProfile | LmnProfile | ClsProfile | ProxyProfile] = field(default_factory=list)
+    han: list[HanProfile] = field(default_factory=list)
+    lmn: list[LmnProfile] = field(default_factory=list)
+    cls: list[ClsProfile] = field(default_factory=list)
+    proxies: list[ProxyProfile] = field(default_factory=list)
     renew: bool = True
     pairing_s: int = 600
 
@@ -135,7 +138,9 @@ class Commissioning:
         await self._pairing(session)
         await self._put(session, "consumer access", self._plan.consumers)
         await self._put(session, "technicians", self._plan.technicians)
-        await self._put(session, "other profiles", self._plan.others)
+        plan = self._plan
+        others: list[Record] = [*plan.han, *plan.lmn, *plan.cls, *plan.proxies]
+        await self._put(session, "other profiles", others)
         await self._put(session, "evaluation profiles", self._plan.points)
         await self._check(session)
         self._gwa.registry.set_state(self._device, "commissioned")

@@ -11,6 +11,7 @@ expired one is refused within the handshake (GW-23, WAN-43).
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -120,6 +121,8 @@ class Administrator:
         self._results: dict[str, asyncio.Future[MethodResponse]] = {}
         self._keylog = keylog
         self._context: TlsContext | None = None
+        for known in registry.devices():
+            self._make_known(known.id)
         limits = profile.wan_tls
         self._management = PeerListener(
             clock, self._tls, limits, self._judge, lambda: _Management(self), self._refused
@@ -173,9 +176,7 @@ class Administrator:
             return (f"https://{place[0]}:{place[1]}{path}",)
 
         def pem(purpose: Purpose) -> str:
-            return self.identity.identity(purpose).chain_pem.decode().partition("-----END")[0] + (
-                "-----END CERTIFICATE-----\n"
-            )
+            return ssl.DER_cert_to_PEM_cert(self.identity.identity(purpose).certificate_der)
 
         places = self.addresses
         return AdministratorCard(
@@ -192,7 +193,14 @@ class Administrator:
         """Take the devices of a delivery note."""
         for device in note.devices:
             self.registry.import_device(device)
+            self._make_known(device.id)
             self.note(device.id.upper(), "delivery note", "imported", device.model)
+
+    def _make_known(self, device: str) -> None:
+        """Let the PKI accept renewals signed with certificates another process has had issued."""
+        for octets in self.registry.device(device).certificates.values():
+            certificate = load(octets)
+            self.pki.issued.setdefault(key_id(certificate), certificate)
 
     def note(self, device: str, kind: str, result: str, detail: str = "") -> None:
         """Append to the communication history."""
