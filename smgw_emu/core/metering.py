@@ -69,6 +69,7 @@ class Metering:
         self._missing: set[str] = set()
         self._faults: dict[str, int] = {}
         self._unknown: set[str] = set()
+        self._words: dict[str, int] = {}
         self.conditions: set[Condition] = set()
         self.current: dict[tuple[str, Obis], tuple[DeviceTime, int, int, int]] = {}
 
@@ -109,6 +110,31 @@ class Metering:
         self._unknown -= {meter.key for meter in config.meter}
         self._missing &= {meter.key for meter in config.meter}
         self.start(now)
+
+    def read_current(self, meter: str) -> list[Reading]:
+        """Return a meter's present register readings, signed, without registering them (GW-45).
+
+        Their target is the moment they were taken.
+        """
+        channels = {obis for m in self._config.meter if m.key == meter for obis in m.channels}
+        readings = []
+        for (owner, obis), (capture, value, scaler, unit) in self.current.items():
+            if owner != meter or obis not in channels:
+                continue
+            reading = Reading(
+                meter=meter,
+                obis=obis,
+                target=capture,
+                capture=capture,
+                value=value,
+                scaler=scaler,
+                unit=unit,
+                smgw_word=smgw_word(self.conditions, self._dialect),
+                meter_word=self._words.get(meter, meter_word_from_sml(None)),
+                repeated=False,
+            )
+            readings.append(self._signed(reading, meter))
+        return readings
 
     @property
     def heard(self) -> frozenset[str]:
@@ -159,6 +185,7 @@ class Metering:
 
     def _remember(self, report: MeterReport, capture: DeviceTime) -> None:
         """Keep the current readings for display."""
+        self._words[report.meter] = meter_word_from_sml(report.status)
         for value in report.values:
             key = (report.meter, value.obis)
             if key in self.current or len(self.current) < MAX_CURRENT:

@@ -127,6 +127,7 @@ class ProfileTable:
     def write(self, kind: str, record: Record, secrets: dict[str, bytes] | None = None) -> bytes:
         """Return a record as a container; secrets that are not given are left out (null)."""
         spec, given = self._by_kind[kind], secrets or {}
+        defaults = {item.name: item.default for item in msgspec.structs.fields(record)}
         values: dict[int, Data] = {1: octets(bytes.fromhex(self.container_id(kind, record)))}
         for index, attribute in spec.attributes.items():
             if index == 1:
@@ -137,7 +138,7 @@ class ProfileTable:
                 continue
             value = getattr(record, attribute.name)
             hidden = attribute.secret and secrets is None
-            if hidden or (value in ("", b"", ()) and attribute.optional):
+            if hidden or (attribute.optional and value == defaults.get(attribute.name)):
                 values[index] = NULL
             else:
                 values[index] = from_python(attribute, value)

@@ -153,13 +153,12 @@ class Dispatcher:
         ]
 
     def read_now(self, point: UsagePoint, now: DeviceTime) -> int:
-        """Queue the newest registered values (GW-45); returns the number of messages."""
+        """Queue the present readings of a contract's meters (GW-45); returns the messages."""
         store = self._device.store
         values = [
             (owner, reading)
             for owner in (meter.lower() for meter in point.meters)
-            for reading in store.last_readings("origin", owner, point.period_s).values()
-            if reading.target >= point.begin
+            for reading in self._device.metering.read_current(owner)
         ]
         receivers: list[str] = []
         with store.transaction():
