@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from hardware.leds import LedSink, RecordingLeds
@@ -23,14 +24,22 @@ from hsm_sim.slots import gwa_key
 from lmn.sml.transport import START
 from secure_state.selftest import SelfTest, SelfTestResult
 from smgw_emu.core.administration import Administration
-from smgw_emu.core.config import GatewayConfig, Wakeup, load_config
+from smgw_emu.core.config import GatewayConfig, Link, Wakeup, load_config
 from smgw_emu.core.device import Device
 from smgw_emu.core.device_clock import DeviceClock
 from smgw_emu.core.errors import ConfigError, SmgwError, StoreDamagedError, StoreError
 from smgw_emu.core.events import Event, load_catalogue
 from smgw_emu.core.images import ImageStore
 from smgw_emu.core.instants import DAY, MILLISECOND, SECOND, DeviceTime, WorldTime
-from smgw_emu.core.leds import AdminChannel, BootPhase, LedState, SecureState, leds, next_edge
+from smgw_emu.core.leds import (
+    AdminChannel,
+    BootPhase,
+    LedState,
+    MobileSignal,
+    SecureState,
+    leds,
+    next_edge,
+)
 from smgw_emu.core.outbox import Outbox
 from smgw_emu.core.store import Store
 from smgw_emu.core.wan_profiles import Settings
@@ -238,6 +247,8 @@ class Gateway:
         for line in lines:
             line.port.start()
         self._follow_time()
+        wan.link = config.link
+        self._set_lamps(mobile=MobileSignal(config.link.modem))
         wan.start()
         self._arm()
 
@@ -352,6 +363,18 @@ class Gateway:
         except OSError as error:
             where = f"{place.host}:{place.port}"
             raise SmgwError(f"wake-up cannot listen on {where}: {error.strerror}") from error
+
+    def set_link(self, link: Link) -> None:
+        """Pull the cable, change the mobile signal, as the lab wants it.
+
+        Raises:
+            SmgwError: the device is not running.
+        """
+        if self.running is None:
+            raise SmgwError("the device is not running")
+        self.config = msgspec.structs.replace(self.config, link=link)
+        self._set_lamps(mobile=MobileSignal(link.modem))
+        self.running.wan.set_link(link)
 
     # -- what the administrator changes ------------------------------------------------------
 

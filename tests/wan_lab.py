@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from support import START, device_in_memory, run_virtual, world
-
 import xmlschema
+from support import START, device_in_memory, run_virtual, world
 
 import wan.cosem
 from hsm_sim import SecurityModule

@@ -15,8 +15,8 @@ from smgw_emu.transport.stream import StreamHandler, TlsStream
 from smgw_emu.transport.tls import TlsEnd
 from smgw_emu.transport.web import WebService
 
-Handler = Callable[[Request, bytes], Response]
-"""(request, client certificate in DER) -> answer."""
+Handler = Callable[[Request, bytes], Response | None]
+"""(request, client certificate in DER) -> answer; None: stay silent."""
 
 
 class PeerListener:

@@ -73,6 +73,7 @@ def _rows(state: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("readings", str(state["readings"])))
     if state.get("wakeup"):
         rows.append(("wake-up", _wakeup_text(state["wakeup"])))
+    rows += _wan_rows(state.get("wan"))
     for line in state.get("lines", []):
         health = "ready" if line["ready"] else "lost"
         counts = f"{line['frames']} frames, {line['damaged']} damaged"
@@ -84,6 +85,21 @@ def _rows(state: dict[str, Any]) -> list[tuple[str, str]]:
     rows += [("unknown meter", f"{meter}  (not configured, dropped)") for meter in
              state.get("unknown_meters", [])]  # fmt: skip
     return rows
+
+
+def _wan_rows(wan: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if not wan or not wan["channels"]:
+        return []
+    keys = f"certificates {'Wirk' if wan['generation'] else 'Gütesiegel'} ({wan['generation']})"
+    time = wan["synchronised"] or "never"
+    rows = [("WAN", f"{wan['link']}, {keys}, {wan['waiting']} messages wait, time from {time}")]
+    return rows + [
+        (
+            "WAN channel",
+            f"{item['scenario']:14} {item['state']:10} {item['profile']}  {item['address']}",
+        )
+        for item in wan["channels"]
+    ]
 
 
 @click.command("status")

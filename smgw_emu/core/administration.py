@@ -191,7 +191,7 @@ class Administration:
     def _fold(self, stored: Mapping[tuple[str, str], Stored]) -> GatewayConfig:
         fields: dict[str, Any] = {}
         for kind, (_, field, key) in _KINDS.items():
-            items = [item for item in stored.values() if item.kind == kind]
+            items = [item for _, item in sorted(stored.items()) if item.kind == kind]
             if key is None:
                 records = [item.record for item in items if item.record is not None]
                 if records:

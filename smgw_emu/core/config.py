@@ -79,6 +79,28 @@ class Wakeup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
 
 
+class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The WAN below IP (WAN-01): which way is used, and what the mobile network gives.
+
+    ``primary``: the way that is used; ``fallback``: the other one is used while it is down.
+    ``ethernet``: the cable is in. ``modem``: signal of the mobile network, "absent" without one.
+    """
+
+    primary: Literal["ethernet", "mobile"] = "ethernet"
+    fallback: bool = False
+    ethernet: bool = True
+    modem: Literal["absent", "gut", "mittel", "schlecht", "kein-empfang"] = "absent"
+
+    @property
+    def way(self) -> str:
+        """The way in use, "" while there is none."""
+        up = {"ethernet": self.ethernet, "mobile": self.modem not in {"absent", "kein-empfang"}}
+        if up[self.primary]:
+            return self.primary
+        other = "mobile" if self.primary == "ethernet" else "ethernet"
+        return other if self.fallback and up[other] else ""
+
+
 class SecurityModule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The security module.
 
@@ -202,6 +224,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     han: Listener = Listener()
     control: Listener = Listener()
     wakeup: Wakeup | None = None
+    link: Link = Link()
     security_module: SecurityModule = SecurityModule()
     line: tuple[Line, ...] = ()
     meter: tuple[Meter, ...] = ()

@@ -9,6 +9,7 @@ HTTP on loopback only. Resources below ``/v1``:
 * ``GET module?since=N`` - key slots and files of the security module, its command log
 * ``GET clock``, ``POST clock`` - ``{"speed": 60}``, ``{"pause": true}``, ``{"advance_s": 900}``,
   ``{"device_offset_ms": 5000, "device_valid": false}``
+* ``POST link`` - ``{"ethernet": false}``, ``{"modem": "kein-empfang"}``: the WAN below IP
 * ``POST power`` - ``{"action": "off" | "on" | "cycle" | "cut"}``
 """
 
@@ -32,6 +33,7 @@ from starlette.routing import Route
 
 from hardware.leds import RecordingLeds
 from smgw_emu import __version__
+from smgw_emu.core.config import Link
 from smgw_emu.core.errors import ConfigError, SmgwError
 from smgw_emu.core.instants import DAY, SECOND
 from smgw_emu.core.leds import leds
@@ -159,6 +161,7 @@ class ControlServer:
             Route("/v1/module", self._route(self._module)),
             Route("/v1/clock", self._route(self._clock_get), methods=["GET"]),
             Route("/v1/clock", self._route(self._clock_set), methods=["POST"]),
+            Route("/v1/link", self._route(self._link), methods=["POST"]),
             Route("/v1/power", self._route(self._power), methods=["POST"]),
         ]
         # a web page elsewhere must not reach the lab through a rebound name
@@ -253,6 +256,12 @@ class ControlServer:
                 raise SmgwError(f"advance_s must be 0 to {MAX_ADVANCE_S}")
             await clock.advance(int(order.advance_s * SECOND))
         return await self._clock_get(request)
+
+    async def _link(self, request: Request) -> dict[str, Any]:
+        changes = msgspec.json.decode(await _body(request), type=dict[str, Any])
+        now = msgspec.structs.asdict(self._gateway.config.link)
+        self._gateway.set_link(msgspec.convert(now | changes, Link))
+        return await self._state(request)
 
     async def _power(self, request: Request) -> dict[str, Any]:
         order = msgspec.json.decode(await _body(request), type=PowerOrder)

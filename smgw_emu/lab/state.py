@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from smgw_emu.core.instants import MILLISECOND, WorldTime
@@ -115,6 +116,13 @@ def gateway_state(gateway: Gateway) -> dict[str, Any]:
         for line in running.lines
     ]
     state["wakeup"] = _wakeup(running)
+    state["wan"] = {
+        "link": running.wan.link.way or "none",
+        "generation": running.facilities.keys.generation,
+        "channels": [asdict(channel) for channel in running.wan.states()],
+        "waiting": running.wan.outbox.count(),
+        "synchronised": device.store.get_meta("synchronised"),
+    }
     state["current"] = [
         {
             "meter": meter,

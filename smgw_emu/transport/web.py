@@ -41,7 +41,7 @@ class WebService:
     Args:
         clock: world time.
         limits: of the HTTP server.
-        handler: (request, its TLS client certificate) -> answer.
+        handler: (request, its TLS client certificate) -> answer; None: stay silent.
         on_end: told why the stream ended.
     """
 
@@ -49,7 +49,7 @@ class WebService:
         self,
         clock: Clock,
         limits: HttpLimits,
-        handler: Callable[[Request, bytes | None], Response],
+        handler: Callable[[Request, bytes | None], Response | None],
         on_end: Callable[[TlsEnd, str], None] = lambda _reason, _detail: None,
     ) -> None:
         self._clock = clock
@@ -58,7 +58,7 @@ class WebService:
         self._handler = handler
         self._on_end = on_end
         self._timer: Timer | None = None
-        self._answering = False
+        self._answering = self._silent = False
         self.requests = 0
 
     def established(self, stream: TlsStream) -> None:
@@ -79,7 +79,7 @@ class WebService:
                 event, out = self._http.next_event()
                 if out:
                     stream.write(out)
-                if event is None:
+                if event is None or self._silent:
                     break
                 if isinstance(event, NoMoreRequests) or not self._respond(stream, event):
                     stream.close()
@@ -94,10 +94,14 @@ class WebService:
         else:
             self.requests += 1
             try:
-                response = self._handler(event, stream.certificate)
+                answer = self._handler(event, stream.certificate)
             except Exception:  # noqa: BLE001  # any fault of ours is a 500, never a dead channel
                 _log.exception("request failed", method=event.method, path=event.path[:80])
-                response = Response(500, close=True)
+                answer = Response(500, close=True)
+            if answer is None:
+                self._silent = True
+                return True
+            response = answer
         out, goes_on = self._http.respond(response)
         stream.write(out)
         return goes_on

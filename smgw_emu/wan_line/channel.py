@@ -27,6 +27,7 @@ class ChannelHooks:
         gave_up: a round of attempts has failed.
         refused: one connection failed with a reason worth a log entry.
         changed: the state has changed.
+        link: whether there is a way to the network.
     """
 
     device_time: Callable[[], object]
@@ -35,6 +36,7 @@ class ChannelHooks:
     gave_up: Callable[[ChannelLine, GaveUp], None]
     refused: Callable[[ChannelLine, str], None]
     changed: Callable[[], None]
+    link: Callable[[], bool]
 
 
 class ChannelLine:
@@ -88,6 +90,11 @@ class ChannelLine:
         """End the channel for good."""
         self._run(self.machine.drop())
 
+    def cut(self) -> None:
+        """The link is gone: the connection breaks without a word."""
+        if self.stream is not None:
+            self.stream.abort()
+
     def rebuild(self) -> None:
         """End an open connection; a permanent or wanted channel is opened anew."""
         wanted = self.machine.wanted
@@ -121,6 +128,9 @@ class ChannelLine:
 
     def _connect(self, address: Address) -> None:
         self._hang_up()
+        if not self._hooks.link():
+            self._run(self.machine.failed(self._clock.now(), "no link"))
+            return
         self._task = asyncio.get_running_loop().create_task(self._open(address))
         due = self._clock.now() + self._rules.connect_s * SECOND
         self._limit = self._clock.call_at(due, self._too_late)

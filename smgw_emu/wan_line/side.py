@@ -17,7 +17,7 @@ from datetime import timedelta
 import structlog
 
 from hsm_sim import SecurityModuleError
-from smgw_emu.core.config import GatewayConfig, UsagePoint
+from smgw_emu.core.config import GatewayConfig, Link, UsagePoint
 from smgw_emu.core.device import Device
 from smgw_emu.core.errors import SmgwError
 from smgw_emu.core.events import Event
@@ -126,6 +126,7 @@ class WanSide:
             hooks.time_adjusted,
         )
         self.time.on_first = self._contact
+        self.link = Link()
         device.logbooks.notify = self._notify
         self._keys.on_switch = self._new_keys
         facilities.read_now = self._read_now
@@ -204,6 +205,24 @@ class WanSide:
             sender = self.senders.get(receiver)
             if sender is not None:
                 sender.wake()
+
+    def set_link(self, link: Link) -> None:
+        """The way to the network has changed: connections on the old one break."""
+        before, self.link = self.link, link
+        if before.way == link.way:
+            return
+        device = self._device
+        self._hooks.guard(
+            lambda: device.logbooks.write(
+                "wan-link",
+                device.now(self._clock.now()),
+                outcome="S" if link.way else "F",
+                way=link.way or "keine",
+                before=before.way or "keine",
+            )
+        )
+        for line in self.lines.values():
+            line.cut()
 
     # -- configuration ---------------------------------------------------------------------
 
@@ -298,6 +317,7 @@ class WanSide:
             self._gave_up,
             self._refused,
             self._show,
+            lambda: bool(self.link.way),
         )
 
         def make(handler: Callable[[ChannelLine], StreamHandler]) -> ChannelLine:

@@ -20,7 +20,12 @@ RULES = load().wan
 class ChannelLife(RuleBasedStateMachine):
     """Every order of events; the model counts failures and knows what may happen."""
 
-    @initialize(addresses=st.integers(1, 3), attempts=st.integers(0, 3), wait=st.integers(0, 20), keep=st.booleans())
+    @initialize(
+        addresses=st.integers(1, 3),
+        attempts=st.integers(0, 3),
+        wait=st.integers(0, 20),
+        keep=st.booleans(),
+    )
     def begin(self, addresses, attempts, wait, keep):
         self.profile = WanProfile(
             "p", "INFO-REPORT", "EMT", tuple(f"https://127.0.0.{n}:1/x" for n in range(1, addresses + 1)),
@@ -61,7 +66,9 @@ class ChannelLife(RuleBasedStateMachine):
     @rule()
     def fail(self):
         effects = self.take(self.channel.failed(self.now, "refused"))
-        if len(self.tried) <= len(self.profile.addresses) and any(isinstance(e, Connect) for e in effects):
+        if len(self.tried) <= len(self.profile.addresses) and any(
+            isinstance(e, Connect) for e in effects
+        ):
             assert self.tried[-1] == self.profile.addresses[len(self.tried) - 1]
             return
         self.tried = []
@@ -70,7 +77,9 @@ class ChannelLife(RuleBasedStateMachine):
         assert gave_up == (self.in_round == self.profile.attempts + 1)
         if gave_up:
             self.in_round = 0
-            assert self.channel.state is (ChannelState.PAUSING if self.wanted else ChannelState.CLOSED)
+            assert self.channel.state is (
+                ChannelState.PAUSING if self.wanted else ChannelState.CLOSED
+            )
         else:
             assert self.channel.state is ChannelState.PAUSING
             assert self.channel.next_deadline() == self.now + self.profile.wait_s * SECOND
@@ -163,7 +172,9 @@ class OutboxLife(RuleBasedStateMachine):
     def add_in_a_transaction_that_is_lost(self, receiver):
         try:
             with self.store.transaction():
-                self.seen.add(self.outbox.add("delivery", "/x", b"", DeviceTime(0), receiver=receiver))
+                self.seen.add(
+                    self.outbox.add("delivery", "/x", b"", DeviceTime(0), receiver=receiver)
+                )
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
             pass
@@ -204,7 +215,9 @@ TestOutboxLife = OutboxLife.TestCase
 
 def test_the_back_off_doubles_up_to_its_limit():
     """W07, W15: rounds of a wanted channel come ever more rarely, never not at all."""
-    profile = WanProfile("p", "INFO-REPORT", "EMT", ("https://127.0.0.1:1",), b"x", attempts=0, wait_s=1)
+    profile = WanProfile(
+        "p", "INFO-REPORT", "EMT", ("https://127.0.0.1:1",), b"x", attempts=0, wait_s=1
+    )
     rules = msgspec.structs.replace(RULES, retry_s=30, retry_max_s=200)
     channel, now, pauses = Channel(profile, rules), world(START), []
     channel.want(now)

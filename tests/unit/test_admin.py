@@ -83,7 +83,12 @@ POINT = UsagePoint("taf7-1", 7, "consumer1", (METER,), START)
 
 
 def household(lab):
-    for kind, record in (("wan", emt_profile(lab)), ("meter", METER_PROFILE), ("consumer", CONSUMER), ("usage-point", POINT)):
+    for kind, record in (
+        ("wan", emt_profile(lab)),
+        ("meter", METER_PROFILE),
+        ("consumer", CONSUMER),
+        ("usage-point", POINT),
+    ):
         response, _ = put(lab, kind, record)
         assert response.status == 201, reason(response)
 
@@ -136,7 +141,9 @@ def test_put_without_a_length_is_411(shared):
     service = shared.service()
     from smgw_emu.transport.http import Request
 
-    request = Request("PUT", f"{ROOT}/containers/00005e310002", {"host": f"{GATEWAY.lower()}.sm"}, b"")
+    request = Request(
+        "PUT", f"{ROOT}/containers/00005e310002", {"host": f"{GATEWAY.lower()}.sm"}, b""
+    )
     assert service.handle(request).status == 411
 
 
@@ -214,11 +221,17 @@ def test_every_kind_of_profile_is_put_in_force_read_back_and_removed(lab):
         assert response.status in {201, 204}, (kind, reason(response))
         again, _ = put(lab, kind, record)
         assert again.status == 204
-        shown = lab.tree.profiles.read(paths[kind].rpartition("/")[2], lab.ask("GET", paths[kind]).body)
+        shown = lab.tree.profiles.read(
+            paths[kind].rpartition("/")[2], lab.ask("GET", paths[kind]).body
+        )
         hidden = msgspec.structs.replace(record, ha1_md5="") if kind == "consumer" else record
         assert shown.record == hidden
     config = lab.device.config
-    assert (config.meter, config.consumer, config.usage_point) == ((METER_PROFILE,), (CONSUMER,), (POINT,))
+    assert (config.meter, config.consumer, config.usage_point) == (
+        (METER_PROFILE,),
+        (CONSUMER,),
+        (POINT,),
+    )
     assert config.han_profile == RECORDS["han"]
     for kind in reversed(RECORDS):
         assert lab.ask("DELETE", paths[kind]).status == 204, kind
@@ -290,7 +303,11 @@ def test_a_profile_belongs_to_its_own_logical_device(lab):
 
 @pytest.mark.parametrize(
     "body",
-    [b"<klc:container xmlns:klc='urn:k461-dke-de:kaf_lmn_container-1' id='00000000e000.1lgz.sm'/>", b"\xef\xbb\xbf<a>\r\n</a>", bytes(range(256))],
+    [
+        b"<klc:container xmlns:klc='urn:k461-dke-de:kaf_lmn_container-1' id='00000000e000.1lgz.sm'/>",
+        b"\xef\xbb\xbf<a>\r\n</a>",
+        bytes(range(256)),
+    ],
 )
 def test_unknown_containers_are_given_back_byte_for_byte(lab, body):
     """wan.md 10 no. 5: the licensed schema is stored verbatim."""
@@ -322,7 +339,9 @@ def test_credentials_are_not_read_back(lab):
 def test_any_body_on_a_known_container_is_answered(shared, data):
     if not data:
         return
-    response = shared.ask("PUT", f"/smgw/cosem/ldevs/{METER.lower()}.sm/containers/01005e318002", data)
+    response = shared.ask(
+        "PUT", f"/smgw/cosem/ldevs/{METER.lower()}.sm/containers/01005e318002", data
+    )
     assert response.status in {201, 204, 409, 422}
 
 
@@ -338,7 +357,9 @@ class ProfileLife(RuleBasedStateMachine):
             for container in ("01005e318027", "01005e318021"):
                 self.lab.ask("DELETE", f"/smgw/cosem/ldevs/{point}.sm/containers/{container}")
         for name in ("m1", "m2"):
-            self.lab.ask("DELETE", f"/smgw/cosem/ldevs/{self.meter(name).key}.sm/containers/01005e318002")
+            self.lab.ask(
+                "DELETE", f"/smgw/cosem/ldevs/{self.meter(name).key}.sm/containers/01005e318002"
+            )
         for name in ("a", "b"):
             self.lab.ask("DELETE", f"/smgw/cosem/ldevs/{name}.sm/containers/01005e318011")
         self.meters, self.consumers, self.points = set(), set(), {}
@@ -359,7 +380,11 @@ class ProfileLife(RuleBasedStateMachine):
         assert status == (204 if name in self.consumers else 201)
         self.consumers.add(name)
 
-    @rule(name=st.sampled_from(["taf7-1", "taf1-1"]), consumer=st.sampled_from(["a", "b"]), meter=st.sampled_from(["m1", "m2"]))
+    @rule(
+        name=st.sampled_from(["taf7-1", "taf1-1"]),
+        consumer=st.sampled_from(["a", "b"]),
+        meter=st.sampled_from(["m1", "m2"]),
+    )
     def put_point(self, name, consumer, meter):
         point = UsagePoint(name, int(name[3]), consumer, (self.meter(meter).id,), START, emts=())
         status = put(self.lab, "usage-point", point)[0].status
@@ -420,13 +445,21 @@ def test_parameters_are_set_all_or_none_and_logged(lab):
     assert lab.ask("PUT", f"{path}/4", write_attribute(4, Data("boolean", False))).status == 204
     assert seen[0][1].wakeup_enabled is False
     assert lab.ask("PUT", f"{path}/4", write_attribute(4, text("no"))).status == 422
-    assert lab.ask("PUT", f"{path}/3", write_attribute(3, Data("double-long-unsigned", 1))).status == 405
+    assert (
+        lab.ask("PUT", f"{path}/3", write_attribute(3, Data("double-long-unsigned", 1))).status
+        == 405
+    )
     clock = f"{ROOT}/objects/{_OBJECTS['clock']}/attributes"
     assert lab.ask("PUT", f"{clock}/-1", write_attribute(-1, text("NTP-HTTPS"))).status == 204
     assert lab.ask("PUT", f"{clock}/-1", write_attribute(-1, text("DCF77"))).status == 422
-    assert lab.ask("PUT", f"{clock}/-2", write_attribute(-2, Data("double-long-unsigned", 5))).status == 422
+    assert (
+        lab.ask("PUT", f"{clock}/-2", write_attribute(-2, Data("double-long-unsigned", 5))).status
+        == 422
+    )
     assert lab.device.administration.settings.time_method == "NTP-HTTPS"
-    logged = [entry for entry in lab.device.logbooks.last("calibration") if entry.event == "EMU.162.3"]
+    logged = [
+        entry for entry in lab.device.logbooks.last("calibration") if entry.event == "EMU.162.3"
+    ]
     assert len(logged) == 2
 
 
@@ -434,9 +467,13 @@ def test_logs_are_read_by_time_window_and_columns(shared):
     path = f"{ROOT}/objects/{_OBJECTS['system']}/attributes/2"
     rows = read_attribute_document(shared.ask("GET", path).body)[1].value
     assert [row.value[0].value for row in rows][:2] == [1, 2]
-    one = read_attribute_document(shared.ask("GET", f"{path}?sa.fromidx=2&sa.count=1&sa.fromcol=3&sa.tocol=3").body)[1]
+    one = read_attribute_document(
+        shared.ask("GET", f"{path}?sa.fromidx=2&sa.count=1&sa.fromcol=3&sa.tocol=3").body
+    )[1]
     assert one == array(structure(rows[1].value[2]))
-    late = read_attribute_document(shared.ask("GET", f"{path}?q.fromtime=2099-01-01T00:00:00Z").body)[1]
+    late = read_attribute_document(
+        shared.ask("GET", f"{path}?q.fromtime=2099-01-01T00:00:00Z").body
+    )[1]
     assert late == array()
 
 
@@ -447,11 +484,26 @@ def test_an_image_is_loaded_in_blocks_verified_and_activated(lab):
     activated = []
     lab.facilities.activate = lambda name, moment: activated.append((name, moment))
     assert lab.ask("GET", path).status == 404
-    assert lab.ask("PUT", path, image[:5000], kind | {"content-range": f"bytes 0-4999/{len(image)}"}).status == 206
+    assert (
+        lab.ask(
+            "PUT", path, image[:5000], kind | {"content-range": f"bytes 0-4999/{len(image)}"}
+        ).status
+        == 206
+    )
     assert dict(lab.ask("GET", path).headers)["range"] == "bytes=0-4999"
-    gap = lab.ask("PUT", path, image[6000:], kind | {"content-range": f"bytes 6000-{len(image) - 1}/{len(image)}"})
+    gap = lab.ask(
+        "PUT",
+        path,
+        image[6000:],
+        kind | {"content-range": f"bytes 6000-{len(image) - 1}/{len(image)}"},
+    )
     assert gap.status == 416
-    rest = lab.ask("PUT", path, image[5000:], kind | {"content-range": f"bytes 5000-{len(image) - 1}/{len(image)}"})
+    rest = lab.ask(
+        "PUT",
+        path,
+        image[5000:],
+        kind | {"content-range": f"bytes 5000-{len(image) - 1}/{len(image)}"},
+    )
     assert rest.status == 201
     methods = f"{ROOT}/objects/{_OBJECTS['image']}/methods"
     activate = write_request(structure(text("fw-1.img"), text("")))

@@ -142,7 +142,9 @@ class MarketParticipant:
     def _handler(self) -> StreamHandler:
         return web_handler(self.clock, self.profile.wan_http, self._push)
 
-    def _push(self, request: Request, certificate: bytes) -> Response:
+    def _push(self, request: Request, certificate: bytes) -> Response | None:
+        if self.faults.silent:
+            return None
         if self.faults.refuse:
             return Response(self.faults.refuse)
         if request.method != "POST":

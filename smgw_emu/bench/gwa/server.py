@@ -342,8 +342,10 @@ class Administrator:
     def _service_handler(self) -> StreamHandler:
         return web_handler(self.clock, self.profile.wan_http, self._push)
 
-    def _push(self, request: Request, certificate: bytes) -> Response:
+    def _push(self, request: Request, certificate: bytes) -> Response | None:
         """Take what a gateway pushes."""
+        if self.faults.silent:
+            return None
         if self.faults.refuse:
             return Response(self.faults.refuse)
         if request.method != "POST" or not request.path.startswith(POC + "/"):
