@@ -124,6 +124,14 @@ class ProfileTable:
             raise CosemError(422, "taf does not fit the container's id", f"{spec.name}/taf")
         return ReadProfile(spec.kind, record_key(spec.kind, record), record, secrets)
 
+    def has_secret(self, found: ReadProfile) -> bool:
+        """Tell whether a record holds something that must not be read back."""
+        spec = self._by_kind[found.kind]
+        return any(
+            attribute.secret and getattr(found.record, attribute.name, b"")
+            for attribute in spec.attributes.values()
+        )
+
     def write(self, kind: str, record: Record, secrets: dict[str, bytes] | None = None) -> bytes:
         """Return a record as a container; secrets that are not given are left out (null)."""
         spec, given = self._by_kind[kind], secrets or {}

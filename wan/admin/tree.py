@@ -179,9 +179,7 @@ class GatewayTree:
     def container(self, ldev: str, name: str) -> bytes:
         """Return a container; what came is given back byte for byte, secrets are left out."""
         stored = self._f.device.administration.container(ldev, name)
-        spec = self.profiles.spec(name)
-        secret = spec is not None and any(a.secret for a in spec.attributes.values())
-        if stored is not None and (stored.record is None or not secret):
+        if stored is not None:
             return stored.body
         for found, container, kind, record in self._records():
             if (found, container) == (ldev, name):
@@ -203,9 +201,8 @@ class GatewayTree:
             if same and (other, container) != (ldev, name):
                 raise CosemError(409, f"{found.name} exists as container {container}", "container")
         new = all((other, c) != (ldev, name) for other, c, *_ in self._records())
-        shown = body
-        if found.secrets:
-            shown = self.profiles.write(found.kind, found.record)  # a key does not enter the store
+        secret = bool(found.secrets) or self.profiles.has_secret(found)
+        shown = self.profiles.write(found.kind, found.record) if secret else body
         item = Stored(ldev, name, found.kind, found.name, shown, found.record)
         administration = self._f.device.administration
         try:
