@@ -38,6 +38,7 @@ from wan.cosem.data import NULL, Data
 from wan.cosem.documents import CosemObject, MethodResponse
 from wan.cosem.errors import CosemError
 from wan.cosem.service import Reply
+from wan.cosem.xml import parse
 
 _FIELDS = {
     "meter": "meter",
@@ -237,6 +238,9 @@ class GatewayTree:
                 raise ConfigError(f"the last {scenario} profile must stay (T40)")
 
     def _put_unknown(self, ldev: str, name: str, body: bytes) -> bool:
+        parse(body)  # whatever it means, it is XML without a bomb in it
+        if any((other, container) == (ldev, name) for other, container, *_ in self._records()):
+            raise CosemError(409, "a profile of another class is in force here", "container")
         administration = self._f.device.administration
         if len(administration.containers()) >= MAX_CONTAINERS:
             raise CosemError(413, "no room for another container")
