@@ -306,7 +306,7 @@ def test_a_profile_belongs_to_its_own_logical_device(lab):
     [
         b"<klc:container xmlns:klc='urn:k461-dke-de:kaf_lmn_container-1' id='00000000e000.1lgz.sm'/>",
         b"\xef\xbb\xbf<a>\r\n</a>",
-        bytes(range(256)),
+        b"<a>\n<!-- kept --><b x='1'/>\n\n</a>\n",
     ],
 )
 def test_unknown_containers_are_given_back_byte_for_byte(lab, body):
@@ -317,6 +317,22 @@ def test_unknown_containers_are_given_back_byte_for_byte(lab, body):
     assert lab.ask("GET", "/smgw/cosem/ldevs/1lgz.sm").status == 200
     assert lab.ask("DELETE", path).status == 204
     assert lab.ask("GET", path).status == 404
+
+
+@pytest.mark.parametrize(
+    "body", [bytes(range(256)), b"<a>", b'<!DOCTYPE a [<!ENTITY b "x">]><a>&b;</a>']
+)
+def test_what_is_no_xml_is_not_stored(lab, body):
+    path = "/smgw/cosem/ldevs/1lgz.sm/containers/32809-00000000e000"
+    assert lab.ask("PUT", path, body).status == 422
+    assert lab.ask("GET", path).status == 404
+
+
+def test_an_unknown_container_cannot_push_a_profile_aside(lab):
+    response, path = put(lab, "meter", METER_PROFILE)
+    assert response.status == 201
+    assert lab.ask("PUT", path, b"<other/>").status == 409
+    assert lab.device.administration.config.meter == lab.device.config.meter == (METER_PROFILE,)
 
 
 def test_a_master_key_goes_to_the_security_module_and_nowhere_else(lab, tmp_path):
