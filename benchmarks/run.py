@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import structlog
+from market_bench import bench_commissioning, bench_delivery, bench_fleet
 from wan_bench import bench_cms, bench_module, bench_tls
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -326,4 +327,7 @@ if __name__ == "__main__":
     bench_tls(row)
     bench_gateway()
     bench_day()
+    bench_commissioning(row, cpu_seconds)
+    bench_delivery(row)
+    bench_fleet(row)
     write_page()

@@ -12,6 +12,7 @@ import secrets
 import warnings
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -53,6 +54,7 @@ _UNREADABLE = (
 )
 
 
+@lru_cache(maxsize=256)
 def read_certificate(data: bytes) -> x509.Certificate:
     """Read a certificate of anybody, DER or PEM, whole.
 

@@ -149,7 +149,11 @@ def _plain(kind: str, value: Value) -> object:
 
 
 def from_python(spec: AttributeSpec, value: object) -> Data:
-    """Return a profile's value as the attribute's data."""
+    """Return a profile's value as the attribute's data.
+
+    Raises:
+        ConfigError: text that must be hexadecimal is not.
+    """
     kind = spec.kind.removeprefix("array:")
     if spec.kind.startswith("array:"):
         assert isinstance(value, tuple | list)
@@ -159,7 +163,9 @@ def from_python(spec: AttributeSpec, value: object) -> Data:
 
 def _data(kind: str, value: object) -> Data:
     if kind == "hex":
-        assert isinstance(value, str)
-        return Data("octet-string", bytes.fromhex(value))
+        try:
+            return Data("octet-string", bytes.fromhex(str(value)))
+        except ValueError:
+            raise ConfigError(f"{str(value)[:40]!r} is not hexadecimal") from None
     assert isinstance(value, bool | int | str | bytes)
     return Data(_ALIASES.get(kind, kind), value)

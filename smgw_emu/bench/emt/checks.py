@@ -72,6 +72,7 @@ def check_delivery(column: Column, period_s: int) -> tuple[list[Value], list[Fin
     values: dict[DeviceTime, Value] = {}
     findings: list[Finding] = []
     previous: Entry | None = None
+    last_good: Entry | None = None
     place: DeviceTime | None = None
     for entry in column.entries:
         target = target_of(entry, period_s)
@@ -81,13 +82,14 @@ def check_delivery(column: Column, period_s: int) -> tuple[list[Value], list[Fin
         good = usable(entry) and not repeated
         if not good:
             findings.append(Finding("unusable", column.name, f"{target.iso()} {entry.status}"))
-        if previous is not None and good and _decreased(previous, entry):
+        if last_good is not None and good and _decreased(last_good, entry):
             findings.append(Finding("decreased", column.name, target.iso()))
         if target in values:
             findings.append(Finding("duplicate", column.name, target.iso()))
         quality = Quality.MEASURED if good else Quality.UNUSABLE
         values[target] = Value(column.name, target, entry, quality)
         previous, place = entry, target
+        last_good = entry if good else last_good
     ordered = [values[target] for target in sorted(values)]
     return ordered, findings + _gaps(column.name, ordered, period_s)
 

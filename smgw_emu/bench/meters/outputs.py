@@ -101,7 +101,7 @@ class TcpOutput:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients.add(writer)
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
             while await reader.read(1024):
                 pass  # what a client says does not matter to a pushing meter
         self._clients.discard(writer)

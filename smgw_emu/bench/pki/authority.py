@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -54,6 +55,7 @@ class TestPki:
     """
 
     __test__ = False  # not a pytest class
+    _lists: Mapping[tuple[datetime, int], RevocationLists] = MappingProxyType({})
 
     def __init__(
         self,
@@ -358,8 +360,14 @@ class TestPki:
         )
 
     def revocation_lists(self, at: datetime | None = None) -> RevocationLists:
-        """Return everything a path check with revocation needs."""
-        return RevocationLists((self.crl(at), self.root_crl(at)), (self.list_signer,))
+        """Return everything a path check with revocation needs; the same within an hour."""
+        moment = at or self.now
+        key = moment.replace(minute=0, second=0, microsecond=0), len(self.revoked)
+        found = self._lists.get(key)
+        if found is None:
+            found = RevocationLists((self.crl(key[0]), self.root_crl(key[0])), (self.list_signer,))
+            self._lists = {key: found}
+        return found
 
 
 def check_label(role: Role, label: str) -> None:
