@@ -390,6 +390,7 @@ class Gateway:
         if running is None:
             return
         running.wan.time_settings()
+        running.wan.watch_storage()
         if (old.time_method, old.time_interval_s) != (new.time_method, new.time_interval_s):
             running.wan.time.ask()
         if (old.wakeup_enabled, old.wakeup_port) != (new.wakeup_enabled, new.wakeup_port):

@@ -19,6 +19,7 @@ from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.device_clock import DeviceClock
 from smgw_emu.core.events import Event
 from smgw_emu.core.instants import DAY, SECOND, DeviceTime, WorldTime
+from smgw_emu.core.life import LifeCycle, LifeInput
 from smgw_emu.core.logbook import Logbooks
 from smgw_emu.core.metering import Metering
 from smgw_emu.core.signature import ReadingSigner
@@ -66,6 +67,7 @@ class Device:
         users = {consumer.login: consumer.logical_name for consumer in config.consumer}
         self.logbooks = Logbooks(store, users, catalogue)
         self.metering = Metering(config, profile, store, self.logbooks, signer)
+        self.life = LifeCycle(store, self.logbooks)
         self._prune_at = DeviceTime(0)
         self._paired: set[str] = set()
 
@@ -81,6 +83,8 @@ class Device:
         with self.store.transaction():
             self._log_start(now)
             self._apply_profiles(now)
+            if self.config.usage_point:
+                self.life.apply(LifeInput.CONTRACT, now)
             self._note_time_validity(now, first=True)
             self._prune(now)
         self.metering.start(now)
@@ -102,6 +106,25 @@ class Device:
         self.metering.on_deadline(now)
         if now >= self._prune_at:
             self._prune(now)
+
+    def check_storage(self, now: DeviceTime) -> None:
+        """Tell once when the value store passes its limit, and once when it is below again.
+
+        The administrator sets the limit (WAN-25, SEC-10).
+        """
+        limit, used = self.administration.settings.value_limit_kib, self.store.used_kib()
+        above = bool(limit) and used > limit
+        if above == (self.store.get_meta("storage-limit") == "above"):
+            return
+        with self.store.transaction():
+            self.store.set_meta("storage-limit", "above" if above else "")
+            self.logbooks.write(
+                "storage-limit" if above else "storage-normal",
+                now,
+                outcome="F" if above else "S",
+                used=used,
+                limit=limit,
+            )
 
     def on_report(self, world: WorldTime, report: MeterReport) -> None:
         """Take a meter's report that arrived at ``world``."""
@@ -132,6 +155,8 @@ class Device:
         self.config = config
         self._paired &= {meter.key for meter in config.meter}
         self._apply_profiles(now)
+        if config.usage_point:
+            self.life.apply(LifeInput.CONTRACT, now)
         self.logbooks.set_users({c.login: c.logical_name for c in config.consumer})
         self.metering.reconfigure(config, now)
 

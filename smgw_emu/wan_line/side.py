@@ -23,6 +23,7 @@ from smgw_emu.core.errors import SmgwError
 from smgw_emu.core.events import Event
 from smgw_emu.core.instants import DAY, SECOND, DeviceTime, WorldTime
 from smgw_emu.core.leds import AdminChannel
+from smgw_emu.core.life import Life, LifeInput
 from smgw_emu.core.outbox import ADMINISTRATOR, Message, Outbox
 from smgw_emu.core.wan_profiles import WanProfile
 from smgw_emu.profiles import Profile
@@ -113,6 +114,7 @@ class WanSide:
         self._stale: dict[str, Timer] = {}
         self._schedules: dict[str, Timer] = {}
         self._expiry: Timer | None = None
+        self._storage: Timer | None = None
         self._lamp = AdminChannel.NONE
         self._switching = False
         settings = device.administration
@@ -130,12 +132,15 @@ class WanSide:
         device.logbooks.notify = self._notify
         self._keys.on_switch = self._new_keys
         facilities.read_now = self._read_now
+        facilities.dispose = self._dispose
 
     # -- life ------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Build the channels of the configuration; time first, then the first contact."""
         now = self._device.now(self._clock.now())
+        if self._device.life.state is Life.DISPOSED:
+            return  # there is no key left to open a channel with
         self._hooks.guard(lambda: self.dispatcher.start(now))
         self._build(self._device.config)
         if self.time.line is not None or self.time.https is not None:
@@ -143,11 +148,17 @@ class WanSide:
         if self.time.keeper.valid or self.time.line is None:
             self._contact()
         self._watch_certificates()
+        self.watch_storage()
 
     def stop(self, *, orderly: bool = True) -> None:
         """End every channel; a power cut says no farewell."""
         self._device.logbooks.notify = None
-        for timer in (self._expiry, *self._stale.values(), *self._schedules.values()):
+        for timer in (
+            self._expiry,
+            self._storage,
+            *self._stale.values(),
+            *self._schedules.values(),
+        ):
             if timer is not None:
                 timer.cancel()
         self.time.stop()
@@ -470,7 +481,21 @@ class WanSide:
             )
         )
 
+    def _contacted(self) -> None:
+        self._device.life.apply(LifeInput.CONTACT, self._device.now(self._clock.now()))
+
+    def _dispose(self) -> None:
+        """The answer goes out on the last connection; then there is none, and no key."""
+
+        def end() -> None:
+            self.stop()
+            self._hooks.guard(self._keys.destroy)
+
+        self._clock.call_at(self._clock.now() + QUIET, end)
+
     def _opened(self, line: ChannelLine) -> None:
+        if line.profile.scenario == "MANAGEMENT":
+            self._hooks.guard(self._contacted)
         wirk = self._keys.generation > 0
         self._log("channel-open", line, certificates="Wirk" if wirk else "Gütesiegel")
 
@@ -497,6 +522,14 @@ class WanSide:
         if shown is not self._lamp:
             self._lamp = shown
             self._hooks.lamp(shown)
+
+    def watch_storage(self) -> None:
+        """Compare the value store with its limit, now and every quarter hour."""
+        if self._storage is not None:
+            self._storage.cancel()
+        now = self._device.now(self._clock.now())
+        self._hooks.guard(lambda: self._device.check_storage(now))
+        self._storage = self._clock.call_at(self._clock.now() + DAY // 96, self.watch_storage)
 
     # -- certificates ----------------------------------------------------------------------
 

@@ -878,6 +878,159 @@ def test_a_pki_that_fails_leaves_the_old_certificates(tmp_path, fault):
     run_lab(tmp_path, work)
 
 
+# -- parameters of the communication profile -----------------------------------------------------------
+
+
+def test_an_unreachable_address_is_followed_by_the_next_one(tmp_path):
+    """T40, TR1 3.2.6.3.3.2: one unreachable and alternatives present: take an alternative."""
+
+    async def work(lab):
+        await lab.commission()
+        good = lab.emt.wan_profile().addresses[0]
+        session = await lab.session()
+        profile = lab.emt.wan_profile(addresses=("https://127.0.0.1:1/dead", good))
+        await lab.market.drive(session.put_profile("wan", profile))
+        await lab.market.drive(session.read_now(lab.device.config.usage_point[0]))
+        await lab.until(lambda: lab.emt.received == 1, 30)
+        assert lab.logged("nicht aufgebaut") == 0, "an attempt goes through all addresses"
+
+    run_lab(tmp_path, work)
+
+
+def test_a_schedule_opens_the_channel_and_sni_names_the_server(tmp_path):
+    """WAN-N09, wan.md 3.10."""
+
+    async def work(lab):
+        await lab.commission()
+        session = await lab.session()
+        profile = msgspec.structs.replace(
+            lab.device.config.wan_profile("MANAGEMENT"),
+            keepalive=False,
+            schedule_s=3600,
+            sni="gwa.test",
+            idle_s=60,
+        )
+        await lab.market.drive(session.put_profile("wan", profile))
+        await lab.clock.advance(5 * MINUTE)
+        assert management(lab).state is ChannelState.CLOSED
+        seen = []
+        opened = lab.gwa.connected
+        lab.gwa.connected = lambda s: (
+            seen.append(s.caller.stream.tls.hello.server_name) or opened(s)
+        )
+        await lab.clock.advance(3 * HOUR)
+        assert seen == ["gwa.test"] * 3
+
+    run_lab(tmp_path, work)
+
+
+# -- life ----------------------------------------------------------------------------------------------
+
+
+def test_a_gateways_life_from_the_factory_to_disposal(tmp_path):
+    """GW-20, GW-21, GW-28, GW-31."""
+
+    async def work(lab):
+        assert lab.device.life.state == "pre-personalised"
+        await lab.until(lambda: bool(lab.gwa.sessions))
+        assert lab.device.life.state == "first-configuration"
+        await lab.commission()
+        assert lab.device.life.state == "operation"
+        session = await lab.session()
+        with pytest.raises(GatewayError, match="decommission comes first"):
+            await lab.market.drive(session.dispose())
+        await lab.market.drive(session.decommission())
+        await lab.market.drive(session.dispose())
+        await lab.clock.advance(MINUTE)
+        assert not lab.gwa.sessions
+        assert not [s for s in lab.gateway.hsm.slots() if s.startswith("GW_WAN")]
+        await lab.gateway.power_off()
+        await lab.gateway.power_on()
+        await lab.clock.advance(HOUR)
+        assert not lab.gwa.sessions and lab.device.life.state == "disposed"
+        changes = [e["message"] for e in lab.events("life-cycle")]
+        assert changes[:3] == [
+            "Lebenszyklus: pre-personalised -> first-configuration",
+            "Lebenszyklus: first-configuration -> personalised",
+            "Lebenszyklus: personalised -> operation",
+        ]
+
+    run_lab(tmp_path, work)
+
+
+def test_the_storage_limit_is_told_once_and_its_end_too(tmp_path):
+    """WAN-25, S06."""
+
+    async def work(lab):
+        await lab.commission()
+        session = await lab.session()
+        await lab.market.drive(session.set_parameter(2, Data("double-long-unsigned", 1)))
+        await lab.clock.advance(HOUR)
+        await lab.market.drive(session.set_parameter(2, Data("double-long-unsigned", 1 << 30)))
+        await lab.clock.advance(HOUR)
+        assert len(lab.events("storage-limit")) == len(lab.events("storage-normal")) == 1
+
+    run_lab(tmp_path, work)
+
+
+def test_a_meter_is_exchanged_and_a_consumer_moves_out(tmp_path):
+    """H26, H27, GW-11, GW-26, GW-27."""
+
+    async def work(lab):
+        from smgw_emu.core.config import Meter
+        from smgw_emu.core.contracts import ConsumerView
+
+        await lab.commission()
+        await lab.clock.advance(HOUR)
+        session = await lab.session()
+        drive = lab.market.drive
+        old = lab.device.config.usage_point
+        other = "1EMU0000000002"
+        await drive(session.put_profile("meter", Meter(other)))
+        for point in old:
+            await drive(
+                session.put_profile("usage-point", msgspec.structs.replace(point, meters=(other,)))
+            )
+        await drive(session.delete_profile("meter", Meter(METER)))
+        assert [m.id for m in lab.device.config.meter] == [other]
+        assert lab.device.store.count_readings() >= 4, "the old series stays"
+        assert any("entfernt" in e.message for e in lab.log("calibration"))
+        now = lab.device.now(lab.clock.now())
+        await drive(
+            session.put_profile("consumer", Consumer("consumer2", "consumer2.sm", "cd" * 16))
+        )
+        for point in lab.device.config.usage_point:
+            await drive(
+                session.put_profile("usage-point", msgspec.structs.replace(point, end=now.iso()))
+            )
+        fresh = UsagePoint("taf7-2", 7, "consumer2", (other,), now.iso())
+        await drive(session.put_profile("usage-point", fresh))
+        first, second = (ConsumerView(lab.device, c) for c in lab.device.config.consumer)
+        later = lab.device.now(lab.clock.now())
+        assert {p.state(later) for p in first.usage_points()} == {"archive"}
+        assert [p.name for p in second.usage_points()] == ["taf7-2"]
+
+    run_lab(tmp_path, work)
+
+
+def test_the_administrator_reads_new_log_entries_only(tmp_path):
+    """H29, GW-70."""
+
+    async def work(lab):
+        await lab.commission()
+        session = await lab.session()
+        first = await lab.market.drive(session.read_log("system"))
+        assert [row.number for row in first] == list(range(1, len(first) + 1))
+        await lab.clock.advance(HOUR)
+        since = (lab.device.now(lab.clock.now()) + -10 * MINUTE).iso()
+        await lab.market.drive(session.set_clock("NTP-TLS", 900))
+        fresh = await lab.market.drive(session.read_log("system", since))
+        assert fresh and fresh[0].number > first[-1].number
+        assert await lab.market.drive(session.read_log("calibration"))
+
+    run_lab(tmp_path, work)
+
+
 # -- durability ------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ class Facilities:
         settings_changed: parameters are in force: (old, new).
         read_now: queues the newest values of a contract; returns the number of messages.
         used_kib: size of the value store.
+        dispose: the keys shall be destroyed.
         activate: a verified image shall be activated at a moment, "" for now.
     """
 
@@ -46,6 +47,7 @@ class Facilities:
     settings_changed: Callable[[Settings, Settings], None] = lambda _old, _new: None
     read_now: Callable[[UsagePoint], int] = lambda _point: 0
     used_kib: Callable[[], int] = lambda: 0
+    dispose: Callable[[], None] = lambda: None
     activate: Callable[[str, str], None] = lambda _image, _moment: None
     _waiting: dict[str, list[Reply]] = field(default_factory=dict)
 

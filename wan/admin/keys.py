@@ -215,6 +215,14 @@ class KeyRing:
         except (CertificateError, SecurityModuleError) as error:
             raise ConfigError(str(error)) from error
 
+    def destroy(self) -> None:
+        """Delete every WAN key; certificates stay, they check what was signed (GW-31)."""
+        there = set(self.module.slots())
+        for number in range(self.generation + 2):
+            for purpose in Purpose:
+                if wan_key(purpose, number) in there:
+                    self.module.delete(wan_key(purpose, number))
+
     # -- watching ----------------------------------------------------------------------------
 
     def expiries(self) -> dict[str, datetime]:

@@ -12,6 +12,7 @@ from typing import ClassVar
 import msgspec
 
 from smgw_emu.core.config import UsagePoint
+from smgw_emu.core.life import LifeInput
 from smgw_emu.core.wan_profiles import Settings
 from wan.admin.base import DONE, Plain, date_time
 from wan.admin.facilities import Facilities
@@ -52,7 +53,7 @@ class GatewayObject(Plain):
             3: lambda: text(shown.model),
             4: lambda: text(shown.firmware_version),
             5: lambda: octets(bytes.fromhex(device.firmware_hash)),
-            6: lambda: text(device.store.get_meta("life") or "operational"),
+            6: lambda: text(device.life.state),
             7: lambda: text(f.now().iso()),
             8: lambda: Data("boolean", device.clock.valid),
             9: lambda: Data("unsigned", f.keys.generation),
@@ -68,6 +69,8 @@ class GatewayObject(Plain):
             return self._self_test(reply)
         if index == 2:
             return self._decommission(data)
+        if index == 3:
+            return self._dispose(data)
         return super().call(index, data, reply)
 
     def _self_test(self, reply: Reply | None) -> MethodResponse | None:
@@ -78,6 +81,16 @@ class GatewayObject(Plain):
             return MethodResponse(2, text(state))  # temporary-failure
         self.facilities.answer_later("self-test", reply)
         return None
+
+    def _dispose(self, data: Data | None) -> MethodResponse:
+        """Destroy the WAN keys; the gateway cannot be commissioned again (GW-31)."""
+        f = self.facilities
+        if data is None or data.value != str(f.device.id):
+            raise CosemError(422, "the gateway's id is expected, to be sure", "dispose")
+        if not f.device.life.apply(LifeInput.DISPOSE, f.now()):
+            return MethodResponse(3, text("decommission comes first"))
+        f.dispose()
+        return DONE
 
     def _decommission(self, data: Data | None) -> MethodResponse:
         if data is None or data.value != str(self.facilities.device.id):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hsm_sim import Purpose, SecurityModuleError
 from smgw_emu.core.errors import ConfigError
 from smgw_emu.core.instants import DeviceTime
+from smgw_emu.core.life import LifeInput
 from wan.admin.base import DONE, Plain
 from wan.cosem.data import Data, array, octets, structure, text
 from wan.cosem.documents import MethodResponse
@@ -66,6 +67,7 @@ class SecurityObject(Plain):
         at = now.datetime() if f.device.clock.valid else None
         with f.device.store.transaction():
             number = f.keys.install(documents, at)
+            f.device.life.apply(LifeInput.CERTIFICATES, now)
             until = min(f.keys.expiries().values())
             f.device.logbooks.write(
                 "certificates-installed",

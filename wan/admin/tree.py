@@ -17,6 +17,7 @@ from smgw_emu.core.administration import Record, Stored, record_key
 from smgw_emu.core.config import GatewayConfig, Meter, UsagePoint
 from smgw_emu.core.errors import ConfigError
 from smgw_emu.core.instants import SECOND
+from smgw_emu.core.life import LifeInput
 from smgw_emu.core.wan_profiles import WanProfile
 from wan.admin.base import Provider
 from wan.admin.facilities import Facilities
@@ -189,7 +190,7 @@ class GatewayTree:
 
     def put_container(self, ldev: str, name: str, body: bytes) -> bool:
         """Store a container and put it in force, whole or not at all."""
-        if self._f.device.store.get_meta("life") == "decommissioned":
+        if self._f.device.life.ended:
             raise CosemError(500, "the gateway is decommissioned")
         found = self.profiles.read(name, body) if ldev else None
         if found is None:
@@ -325,7 +326,7 @@ class GatewayTree:
         def change() -> None:
             for item in items:
                 administration.put(item)
-            device.store.set_meta("life", "decommissioned")
+            device.life.apply(LifeInput.END, now)
             device.logbooks.write("decommissioned", now)
 
         by_name = {point.name: point for point in ended}

@@ -246,6 +246,10 @@ class GatewaySession:
         """End every contract (GW-28)."""
         await self.call(65001, GATEWAY, 2, text(self.device))
 
+    async def dispose(self) -> None:
+        """Destroy the keys of a decommissioned gateway (GW-31)."""
+        await self.call(65001, GATEWAY, 3, text(self.device))
+
     async def load_firmware(
         self, name: str, image: bytes, progress: Callable[[int, int], None] = lambda _a, _b: None
     ) -> None:
