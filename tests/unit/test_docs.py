@@ -25,6 +25,16 @@ def test_the_tls_page_matches_presets_and_cases():
     assert module.PAGE.read_text() == module.render()
 
 
+def test_the_resources_page_matches_the_class_table():
+    """docs/resources.md is what tools/resources_page.py writes."""
+    spec = importlib.util.spec_from_file_location(
+        "resources_page", ROOT / "tools" / "resources_page.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text() == module.render()
+
+
 def test_links_of_the_readme_and_docs_exist():
     """No dead link between our pages."""
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
