@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import itertools
 import sys
+from enum import StrEnum
 from pathlib import Path
 
 from hsm_sim.apdu import Ins
 from hsm_sim.card import ALLOWED, LifeCycle
 from secure_state.selftest import TRANSITIONS
+from smgw_emu.core.life import TABLE as LIFE
+from smgw_emu.core.life import Life
+from wan.channel.machine import TABLE as CHANNEL
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "state-machines.md"
 
@@ -39,10 +43,19 @@ def render() -> str:
     for state in states:
         if Ins.TERMINATE in ALLOWED[state]:
             lines.append(f"    {_label(state)} --> {_label(LifeCycle.END_OF_LIFE)}: TERMINATE")
+    lines += ["```", "", "## WAN channel (`wan/channel/machine.py`)", "", "```mermaid"]
+    lines += ["stateDiagram-v2", "    [*] --> closed"]
+    for (at, happens), (then, does) in CHANNEL.items():
+        text = happens.value if does.value == "-" else f"{happens.value} / {does.value}"
+        lines.append(f"    {at} --> {then}: {text}")
+    lines += ["```", "", "## Life of a gateway (`smgw_emu/core/life.py`)", "", "```mermaid"]
+    lines += ["stateDiagram-v2", f"    [*] --> {_label(Life.PRE_PERSONALISED)}"]
+    for (stage, step), later in LIFE.items():
+        lines.append(f"    {_label(stage)} --> {_label(later)}: {step}")
     return "\n".join([*lines, "```", ""])
 
 
-def _label(state: LifeCycle) -> str:
+def _label(state: StrEnum) -> str:
     return state.value.replace("-", "_")
 
 
