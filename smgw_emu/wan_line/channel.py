@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from smgw_emu.core.errors import SmgwError
 from smgw_emu.core.instants import SECOND
 from smgw_emu.core.wan_profiles import Address, WanProfile
 from smgw_emu.profiles import Wan as Rules
@@ -153,10 +154,11 @@ class ChannelLine:
                 )
 
             _, made = await loop.create_connection(stream, address.host, address.port)
-        except OSError as error:
+        except (OSError, SmgwError) as error:  # SmgwError: the security module refuses
             self._task = None
             self._stop_limit()
-            self._run(self.machine.failed(self._clock.now(), error.strerror or str(error)))
+            text = getattr(error, "strerror", None) or str(error)
+            self._run(self.machine.failed(self._clock.now(), text))
             return
         self._task = None
         if self.stream is None and self.state is ChannelState.CONNECTING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -83,8 +84,10 @@ class Partners:
     def import_key(self, profile: WanProfile, purpose: Purpose) -> str:
         """Make sure the module knows a partner's public key; returns its name."""
         administrator = profile.role == "GWA"
-        name = gwa_key(purpose) if administrator else f"EMT_{profile.name}_{purpose}_PUB"
-        file = gwa_certificate(purpose) if administrator else f"EMT_{profile.name}_{purpose}_CRT"
+        # names of the module are capitals and digits; a profile's name may be anything
+        mark = hashlib.sha256(profile.name.encode()).hexdigest()[:12].upper()
+        name = gwa_key(purpose) if administrator else f"EMT_{mark}_{purpose}_PUB"
+        file = gwa_certificate(purpose) if administrator else f"EMT_{mark}_{purpose}_CRT"
         certificate = getattr(profile, purpose.lower())
         there = set(self.module.files())
         if file in there and self.module.read_file(file) == certificate:

@@ -71,6 +71,20 @@ def test_commissioning_from_the_factory_to_contracts(tmp_path):
     run_lab(tmp_path, work)
 
 
+def test_a_strict_security_module_serves_every_channel(tmp_path):
+    """HSM-N01, figures F28 and F30: ephemeral pairs and message keys inside, from first contact on."""
+
+    async def work(lab):
+        await lab.commission()
+        session = await lab.session()
+        await lab.market.drive(session.read_now(lab.device.config.usage_point[0]))
+        await lab.until(lambda: lab.emt.received == 1, 60)
+        names = {entry.name for entry in lab.gateway.hsm.log.since(0)}
+        assert "GENERAL AUTHENTICATE" in names and lab.gateway.key_in_module
+
+    run_lab(tmp_path, work, strict_module=True)
+
+
 def test_a_day_of_quarter_hours_is_pushed_at_local_midnight(tmp_path):
     """H10, WAN-50, GW-43: 96 values, BSI.16001.0 in the consumer's log."""
 
