@@ -244,8 +244,9 @@ class Gateway:
         await han.start()
         await self._start_wakeup(wakeup)
         self_test.power_on(now)
-        for line in lines:
-            line.port.start()
+        if administration.settings.lmn_wired:
+            for line in lines:
+                line.port.start()
         self._follow_time()
         wan.link = config.link
         self._set_lamps(mobile=MobileSignal(config.link.modem))

@@ -30,6 +30,7 @@ from smgw_emu.core.instants import WorldTime
 from smgw_emu.core.store import Store
 from smgw_emu.core.wan_profiles import WanProfile
 from smgw_emu.lab.access import Access, ControlAccess, HanAccess, write_access
+from smgw_emu.lab.config_text import head, quoted
 from smgw_emu.lab.provision import deliver, install_han_certificate, install_seal
 from smgw_emu.profiles import DEFAULT_PROFILE, load
 
@@ -133,37 +134,21 @@ def _fill(directory: Path, plan: FactoryPlan) -> NotedDevice:
 
 
 def _config(plan: FactoryPlan, device: DeviceId) -> str:
-    lines = [
-        "# A TEST gateway as a factory delivers it, made by `smgw init --factory`;",
-        "# every key is explained in docs/configuration.md",
-        "",
-        "[gateway]",
-        f'id = "{device}"',
-        f'profile = "{plan.profile}"',
-        'authority = "TEST"',
-        "",
-        "[clock]",
-        f"valid = {str(plan.time_valid).lower()}",
-        "",
-        "[han]",
-        f'host = "{plan.host}"',
-        f"port = {plan.han_port}",
-        "",
-        "[control]",
-        'host = "127.0.0.1"',
-        f"port = {plan.control_port}",
-        "",
-        "[wakeup]",
-        f'host = "{plan.host}"',
-        f"port = {plan.wakeup_port}",
-        "",
-        "[security_module]",
-        f"strict = {str(plan.strict_module).lower()}",
-    ]
+    lines = head(
+        "A TEST gateway as a factory delivers it, made by `smgw init --factory`",
+        device,
+        plan.profile,
+        plan.host,
+        plan.han_port,
+        plan.control_port,
+        plan.wakeup_port,
+        time_valid=plan.time_valid,
+    )
+    lines += ["[security_module]", f"strict = {str(plan.strict_module).lower()}"]
     if plan.seed:
-        lines.append(f"seed = {_quoted(plan.seed)}  # reproducible: its keys are no secret")
+        lines.append(f"seed = {quoted(plan.seed)}  # reproducible: its keys are no secret")
     for source in plan.lines:
-        lines += ["", "[[line]]", f"source = {_quoted(source)}"]
+        lines += ["", "[[line]]", f"source = {quoted(source)}"]
     for profile in plan.administrator.profiles():
         lines += _wan(profile)
     return "\n".join(lines) + "\n"
@@ -187,9 +172,5 @@ def _value(value: object) -> str:
     if isinstance(value, bytes):
         return f'"{base64.b64encode(value).decode()}"'
     if isinstance(value, tuple):
-        return f"[{', '.join(_quoted(str(item)) for item in value)}]"
-    return str(value) if isinstance(value, int) else _quoted(str(value))
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return f"[{', '.join(quoted(str(item)) for item in value)}]"
+    return str(value) if isinstance(value, int) else quoted(str(value))

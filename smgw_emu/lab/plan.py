@@ -60,18 +60,24 @@ def read_plan(path: Path, realm: str, participants: list[WanProfile]) -> Commiss
         table = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
+    lists = [name for name in table if name not in {"han", "renew", "pairing_s"}]
+    shaped = all(
+        isinstance(table[n], list) and all(isinstance(r, dict) for r in table[n]) for n in lists
+    )
+    if not shaped or not isinstance(table.get("pairing_s", 0), int):
+        raise ConfigError(f"{path}: a plan holds [[tables]], [han], renew and pairing_s")
     unknown = table.keys() - {kind.replace("-", "_") for kind in KINDS} - {"renew", "pairing_s"}
     if unknown:
         raise ConfigError(f"{path}: no table {', '.join(sorted(unknown))}")
     plan = CommissionPlan(
         participants=list(participants),
         renew=bool(table.get("renew", True)),
-        pairing_s=int(table.get("pairing_s", 600)),
+        pairing_s=table.get("pairing_s", 600),
     )
     reader = _Reader(path, realm)
     plan.participants += reader.rows(table, "wan", WanProfile, reader.certificates)
     for row in table.get("meter", []):
-        key = bytes.fromhex(str(row.pop("master_key", "")))
+        key = reader.key(row)
         plan.meters.append((reader.convert("meter", row, Meter), key))
     plan.consumers = reader.rows(table, "consumer", Consumer, reader.consumer)
     plan.technicians = reader.rows(table, "technician", Technician, reader.fingerprints)
@@ -97,9 +103,8 @@ def read_record(path: Path, kind: str, realm: str) -> tuple[Record, dict[str, by
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     reader = _Reader(path, realm)
-    secrets = {}
-    if "master_key" in row:
-        secrets = {"master_key": bytes.fromhex(str(row.pop("master_key")))}
+    key = reader.key(row)
+    secrets = {"master_key": key} if key else {}
     prepare = {
         "wan": reader.certificates,
         "consumer": reader.consumer,
@@ -119,6 +124,13 @@ class _Reader:
             return msgspec.convert(row, wanted)
         except msgspec.ValidationError as error:
             raise ConfigError(f"{self._path}: {kind}: {error}") from error
+
+    def key(self, row: dict[str, Any]) -> bytes:
+        """Take a meter's master key out of its table; b"" without one."""
+        try:
+            return bytes.fromhex(str(row.pop("master_key", "")))
+        except ValueError as error:
+            raise ConfigError(f"{self._path}: master_key is not hexadecimal") from error
 
     def rows(
         self,

@@ -37,6 +37,7 @@ from smgw_emu.lab.access import (
     HanAccess,
     write_access,
 )
+from smgw_emu.lab.config_text import head, quoted
 from smgw_emu.profiles import DEFAULT_PROFILE, load
 from wan.admin.keys import ROOT, sub_ca_file
 from wan.certificates import ec_key
@@ -220,33 +221,20 @@ def _config_text(plan: Plan, device: DeviceId, consumer: Consumer) -> str:
     quarter = plan.now.seconds // _QUARTER_S * _QUARTER_S
     begin = DeviceTime.from_seconds(quarter).iso()
     lines = [
-        "# A TEST gateway made by `smgw init`; every key is explained in docs/configuration.md",
-        "",
-        "[gateway]",
-        f'id = "{device}"',
-        f'profile = "{plan.profile}"',
-        'authority = "TEST"',
-        "",
-        "[clock]",
-        "valid = true",
-        "",
-        "[han]",
-        f'host = "{plan.han_host}"',
-        f"port = {plan.han_port}",
-        "",
-        "[control]",
-        'host = "127.0.0.1"',
-        f"port = {plan.control_port}",
-        "",
-        "[wakeup]",
-        'host = "127.0.0.1"',
-        f"port = {plan.wakeup_port}",
-        "",
+        *head(
+            "A TEST gateway made by `smgw init`",
+            device,
+            plan.profile,
+            plan.han_host,
+            plan.han_port,
+            plan.control_port,
+            plan.wakeup_port,
+        ),
         *_module_section(plan),
         "[[meter]]",
         f'id = "{meter}"',
-        f"source = {_quoted(plan.meter_source)}",
-        f"obis = [{', '.join(_quoted(register) for register in registers)}]",
+        f"source = {quoted(plan.meter_source)}",
+        f"obis = [{', '.join(quoted(register) for register in registers)}]",
         "",
         "[[consumer]]",
         f'login = "{consumer.login}"',
@@ -282,18 +270,14 @@ def _settings(plan: Plan) -> ModuleSettings:
 def _module_section(plan: Plan) -> list[str]:
     lines = ["[security_module]", f"strict = {str(plan.strict_module).lower()}"]
     if plan.seed:
-        lines.append(f"seed = {_quoted(plan.seed)}  # reproducible: its keys are no secret")
+        lines.append(f"seed = {quoted(plan.seed)}  # reproducible: its keys are no secret")
     if plan.pkcs11:
         lines += [
             'kind = "pkcs11"',
-            f"library = {_quoted(plan.pkcs11)}",
-            f"token = {_quoted(plan.token)}",
+            f"library = {quoted(plan.pkcs11)}",
+            f"token = {quoted(plan.token)}",
         ]
     return [*lines, ""]
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _meter(plan: Plan) -> tuple[str, list[str]]:

@@ -46,6 +46,7 @@ from wan.delivery import Dispatcher, event_document, event_target
 
 _log = structlog.get_logger("wan")
 POC = "/smgw"  # T1: the gateway's point of contact
+MAX_EVENTS = 20_000  # own choice: notifications that may wait for an administrator
 QUIET = 2 * SECOND  # own choice: a channel is rebuilt after an answer had this time to get out
 
 
@@ -117,6 +118,8 @@ class WanSide:
         self._storage: Timer | None = None
         self._lamp = AdminChannel.NONE
         self._switching = False
+        self._lost = 0
+        self.max_events = MAX_EVENTS
         settings = device.administration
         self.time = TimeLine(
             device,
@@ -419,15 +422,22 @@ class WanSide:
         )
 
     def _time_over_https(
-        self, path: str, headers: Headers, body: bytes, done: Callable[[Answer | None], None]
+        self,
+        path: str,
+        headers: Headers,
+        make: Callable[[], bytes],
+        done: Callable[[Answer | None], None],
     ) -> bool:
-        """Send a time request on ADMIN-SERVICE; opens the channel if it is not up."""
+        """Send a time request on ADMIN-SERVICE; opens the channel if it is not up.
+
+        The request is made when it is sent: the set-up of the channel enters no measurement.
+        """
         sender = self.senders.get(ADMINISTRATOR)
         if sender is None or sender.line is None:
             return False
         caller = sender.caller
         if caller is None or not caller.open or caller.busy:
-            sender.first = lambda: self._time_over_https(path, headers, body, done)
+            sender.first = lambda: self._time_over_https(path, headers, make, done)
             sender.line.want()
             return False
         address = sender.line.machine.address
@@ -436,6 +446,9 @@ class WanSide:
             done(answer)
             sender.resume()
 
+        body = make()
+        if not body:
+            return False
         caller.send("POST", (address.path if address else "") + path, headers, body, answered)
         return True
 
@@ -447,6 +460,12 @@ class WanSide:
         """Queue a notification, in the log's own transaction."""
         if self._device.config.wan_profile("ADMIN-SERVICE") is None:
             return
+        if self.outbox.count(ADMINISTRATOR) >= self.max_events:
+            self._lost += 1  # the log has it; the administrator is told the number
+            return
+        lost, self._lost = self._lost, 0
+        if lost:
+            self._device.logbooks.write("events-lost", now, outcome="F", count=lost)
         self.outbox.add(
             "event",
             event_target(self._device.id.lower),

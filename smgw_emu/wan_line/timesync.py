@@ -19,6 +19,7 @@ from wan.ntp.client import Ignored, NtpClient, Sample
 from wan.ntp.keeper import TimeEvent, TimeEventKind, TimeKeeper
 
 _log = structlog.get_logger("time")
+OverHttps = Callable[[str, Headers, Callable[[], bytes], Callable[[Answer | None], None]], bool]
 NTP_PATH = "/ntp"  # own choice below the administrator's point of contact (WKS4 names none)
 
 
@@ -59,8 +60,7 @@ class TimeLine:
         self._client = NtpClient(limits, random)
         self.keeper = TimeKeeper(limits, clock.now(), valid=device.clock.valid)
         self.line: ChannelLine | None = None
-        self.https: Callable[[str, Headers, bytes, Callable[[Answer | None], None]], bool] | None
-        self.https = None
+        self.https: OverHttps | None = None
         self._timer: Timer | None = None
         self._silence: Timer | None = None
         self._answer: Timer | None = None
@@ -106,15 +106,18 @@ class TimeLine:
         return self._device.now(self._clock.now())
 
     def _ask_https(self) -> None:
-        if not self._client.may_request(self._clock.now()) or self.https is None:
+        if self.https is None:
             return
-        octets = self._client.request(self._clock.now(), self._now())
+
+        def make() -> bytes:
+            now = self._clock.now()
+            return self._client.request(now, self._now()) if self._client.may_request(now) else b""
 
         def done(answer: Answer | None) -> None:
             if answer is not None and answer.status == 200:
                 self._receive(answer.body)
 
-        self.https(NTP_PATH, [("Content-Type", OCTETS)], octets, done)
+        self.https(NTP_PATH, [("Content-Type", OCTETS)], make, done)
 
     def handler(self, _line: ChannelLine) -> StreamHandler:
         """Run on a new NTP-TLS connection."""

@@ -79,7 +79,7 @@ def test_a_strict_security_module_serves_every_channel(tmp_path):
         session = await lab.session()
         await lab.market.drive(session.read_now(lab.device.config.usage_point[0]))
         await lab.until(lambda: lab.emt.received == 1, 60)
-        names = {entry.name for entry in lab.gateway.hsm.log.since(0)}
+        names = {entry.command for entry in lab.gateway.hsm.log.since(0)}
         assert "GENERAL AUTHENTICATE" in names and lab.gateway.key_in_module
 
     run_lab(tmp_path, work, strict_module=True)
@@ -968,6 +968,54 @@ def test_a_gateways_life_from_the_factory_to_disposal(tmp_path):
             "Lebenszyklus: first-configuration -> personalised",
             "Lebenszyklus: personalised -> operation",
         ]
+
+    run_lab(tmp_path, work)
+
+
+def test_unused_meter_interfaces_are_switched_off_and_on_again(tmp_path):
+    """TR1 3.3.5: the administrator may deactivate LMN interfaces, and it lasts."""
+
+    async def work(lab):
+        await lab.commission()
+        session = await lab.session()
+        await lab.market.drive(session.set_parameter(6, Data("boolean", False)))
+        frames = lab.gateway.running.lines[0].frames
+        await lab.clock.advance(HOUR)
+        assert lab.gateway.running.lines[0].frames == frames
+        session = await lab.session()
+        await lab.market.drive(session.set_parameter(6, Data("boolean", True)))
+        await lab.clock.advance(HOUR)
+        assert lab.gateway.running.lines[0].frames > frames
+
+    run_lab(tmp_path, work)
+
+
+def test_a_storm_of_alarms_keeps_its_order_and_the_outbox_bounded(tmp_path):
+    """S08 in small: what does not fit is counted, not forgotten silently."""
+
+    async def work(lab):
+        await lab.commission()
+        lab.gwa.cut()
+        lab.wan.max_events = lab.wan.outbox.count("") + 20
+        for n in range(50):
+            now = lab.device.now(lab.clock.now())
+            lab.device.logbooks.write("meter-unknown", now, outcome="F", meter=f"m{n:02}")
+        assert lab.wan.outbox.count("") == lab.wan.max_events
+        await lab.gwa.start()
+        lab.gateway.set_link(Link(ethernet=False))
+        lab.gateway.set_link(Link())
+        await lab.until(lambda: lab.wan.outbox.count("") == 0, 2000)
+        lab.device.logbooks.write(
+            "meter-unknown", lab.device.now(lab.clock.now()), outcome="F", meter="last"
+        )
+        await lab.until(lambda: bool(lab.events("events-lost")), 100)
+        told = [
+            e["message"].split()[3]
+            for e in lab.events("meter-unknown")
+            if (" m" in e["message"] and "m0" in e["message"]) or "m1" in e["message"]
+        ]
+        assert told == sorted(told)
+        assert "30" in lab.events("events-lost")[0]["message"]
 
     run_lab(tmp_path, work)
 

@@ -209,7 +209,8 @@ class CosemService:
         header = request.headers.get("range")
         if header is None or request.method != "GET" or status != 200:
             return Response(status, make(), headers)
-        body = self._transfers.offer(request.target)
+        begins = header.replace(" ", "").startswith("bytes=0-")
+        body = None if begins else self._transfers.offer(request.target)
         if body is None:
             body = make()
             self._transfers.keep(request.target, body)
