@@ -60,7 +60,8 @@ class HanInterface:
         random: Callable[[int], bytes],
         stopwatch: Callable[[], int],
     ) -> None:
-        consumers = {consumer.login: consumer for consumer in device.config.consumer}
+        self._consumers = {consumer.login: consumer for consumer in device.config.consumer}
+        consumers = self._consumers
         digest = DigestAuthenticator(device.profile.digest, device.id.lower, consumers, random)
         self._device = device
         self._authenticator = Authenticator(
@@ -68,6 +69,13 @@ class HanInterface:
         )
         self._m2m = M2mService(device, material, self_test, stopwatch)
         self._web = WebPages(device, self_test)
+
+    def refresh(self, material: HanMaterial) -> None:
+        """Follow a change of consumers, contracts or certificates; who is logged in stays so."""
+        self._consumers.clear()
+        self._consumers.update({c.login: c for c in self._device.config.consumer})
+        self._authenticator.refresh(self._consumers)
+        self._m2m.refresh(material)
 
     def handle(self, request: Request, session: Session, now: WorldTime) -> Response | None:
         """Answer a request; None means silence."""

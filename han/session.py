@@ -52,6 +52,11 @@ class Authenticator:
         self._digest = digest
         self._logbooks = logbooks
         self._device_time = device_time
+        self._by_fingerprint: dict[str, Consumer] = {}
+        self.refresh(consumers)
+
+    def refresh(self, consumers: Mapping[str, Consumer]) -> None:
+        """Follow a change of the consumers; nonces and sessions go on."""
         self._by_fingerprint = {
             fingerprint: consumer
             for consumer in consumers.values()

@@ -215,7 +215,9 @@ class Gateway:
             used_kib=store.used_kib,
             settings_changed=self._settings_changed,
         )
-        hooks = WanHooks(self._guard, self._show_channel, self._time_adjusted, self._rearm)
+        hooks = WanHooks(
+            self._guard, self._show_channel, self._time_adjusted, self._keys_changed, self._rearm
+        )
         wan = WanSide(device, facilities, self.profile, self.clock, hooks, self.keylog)
         device.power_on(now)
         self_test = SelfTest(
@@ -420,10 +422,13 @@ class Gateway:
         running = self.running
         if running is None:
             return
-        running.han.refresh()
         self._set_lamps(synchronised=running.wan.time.synchronised)
         self._follow_time()
         self._rearm()
+
+    def _keys_changed(self) -> None:
+        if self.running is not None:
+            self.running.han.refresh()
 
     def _request_self_test(self) -> str:
         if self.running is None:

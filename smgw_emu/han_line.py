@@ -66,6 +66,7 @@ class HanLine:
     def __init__(self, parts: HanParts) -> None:
         self._p = parts
         self.server: HttpsServer | None = None
+        self._interface: HanInterface | None = None
         self._reserved: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
         self.address: tuple[str, int] | None = None
@@ -146,8 +147,8 @@ class HanLine:
 
     def refresh(self) -> None:
         """Answer from now on with the present consumers, contracts and certificates."""
-        if self.server is not None:
-            self.server.handler = self._interface().handle
+        if self._interface is not None:
+            self._interface.refresh(self._material())
 
     async def _move(self) -> None:
         server, self.server = self.server, None
@@ -180,17 +181,19 @@ class HanLine:
                 profile.tls, idle_s=limits.idle_s, max_session_s=limits.max_session_s
             )
             profile = msgspec.structs.replace(profile, tls=changed)
-        return HttpsServer(
-            made.context, profile, p.clock, self._interface().handle, p.on_store_error
+        self._interface = HanInterface(
+            p.device,
+            self._material(),
+            p.self_test,
+            module.random,
+            lambda: time.monotonic_ns() // 1_000_000,
         )
+        return HttpsServer(made.context, profile, p.clock, self._interface.handle, p.on_store_error)
 
-    def _interface(self) -> HanInterface:
-        p = self._p
-        material = HanMaterial(
+    def _material(self) -> HanMaterial:
+        return HanMaterial(
             self._certificate("han.pem"), tuple(self._wan_certificates()), self._taf_profile
         )
-        stopwatch = lambda: time.monotonic_ns() // 1_000_000  # noqa: E731
-        return HanInterface(p.device, material, p.self_test, p.keys.module.random, stopwatch)
 
     def _wan_certificates(self) -> list[tuple[int, bytes, bytes]]:
         keys = self._p.keys

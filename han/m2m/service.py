@@ -65,6 +65,12 @@ class M2mService:
             "self-test": self._request_self_test,
         }
 
+    def refresh(self, material: HanMaterial) -> None:
+        """Show other certificates and profiles from now on."""
+        self._material = material
+        self._certificates = _certificates(material)
+        self._taf_profiles.clear()
+
     def handle(self, request: Request, view: ConsumerView, now: WorldTime) -> Response:
         """Answer one request with the status codes of IF_GW_CON A-2."""
         if request.method != "POST":

@@ -123,6 +123,15 @@ class Outbox:
         self._store.execute("DELETE FROM outbox WHERE receiver = ?", (receiver,))
         return count
 
+    def drop_forwards(self, known: set[str]) -> None:
+        """Drop grid data for market participants that are configured no more."""
+        rows = self._store.execute("SELECT number, about FROM outbox WHERE kind = 'forward'")
+        gone = [
+            number for number, about in rows if msgspec.json.decode(about).get("emt") not in known
+        ]
+        for number in gone:
+            self._store.execute("DELETE FROM outbox WHERE number = ?", (number,))
+
 
 def _message(row: tuple[Any, ...]) -> Message:
     number, name, receiver, kind, target, body, about, created, attempts, refusal = row

@@ -68,12 +68,14 @@ class WanHooks:
         guard: runs a step that writes to the store.
         lamp: the administrator channel has changed.
         time_adjusted: the device clock was set, or time became invalid.
+        keys_changed: another set of certificates is active.
         arm: deadlines have changed.
     """
 
     guard: Callable[[Callable[[], None]], None]
     lamp: Callable[[AdminChannel], None]
     time_adjusted: Callable[[], None]
+    keys_changed: Callable[[], None]
     arm: Callable[[], None]
 
 
@@ -262,6 +264,8 @@ class WanSide:
 
     def _drop_unknown_receivers(self, config: GatewayConfig) -> None:
         known = {ADMINISTRATOR} | {p.name for p in config.wan if p.role == "EMT"}
+        emts = {profile.name for profile in config.wan if profile.role == "EMT"}
+        self._hooks.guard(lambda: self.outbox.drop_forwards(emts))
         for receiver in set(self.outbox.receivers()) - known:
             now = self._device.now(self._clock.now())
 
@@ -557,7 +561,7 @@ class WanSide:
         self._switching = True
         self._clock.call_at(self._clock.now() + QUIET, self._rebuild)
         self._watch_certificates()
-        self._hooks.time_adjusted()
+        self._hooks.keys_changed()
 
     def _rebuild(self) -> None:
         self._switching = False

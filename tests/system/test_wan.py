@@ -1075,6 +1075,40 @@ def test_a_meter_is_exchanged_and_a_consumer_moves_out(tmp_path):
     run_lab(tmp_path, work)
 
 
+def test_changes_leave_a_logged_in_consumer_logged_in(tmp_path):
+    """A new consumer, new certificates and the hourly time do not end a digest session."""
+
+    async def work(lab):
+        from smgw_emu.bench.consumer import HanClient, client_context
+
+        kit = lab.market.consumer(lab.gateway)
+        await lab.commission(consumers=[kit.record])
+        han = kit.access(lab.gateway)
+        context = client_context(lab.gateway.directory / "certs" / "han.pem")
+        async with HanClient(
+            f"https://{han.host}:{han.port}", context, (han.user, han.password)
+        ) as client:
+            with lab.clock.hold():
+                await client.call("smgw-info")
+            session = await lab.session()
+            await lab.market.drive(
+                session.put_profile("consumer", Consumer("second", "second.sm", "cd" * 16))
+            )
+            triple = await lab.market.drive(session.new_certificates(lab.market.pki))
+            lab.gwa.registry.set_certificates(lab.id, 2, triple)
+            await lab.clock.advance(4 * MINUTE)
+            challenges = []
+            authenticator = lab.gateway.running.han._interface._authenticator
+            check = authenticator._digest.check
+            authenticator._digest.check = lambda *a: challenges.append(check(*a)) or challenges[-1]
+            with lab.clock.hold():
+                info = (await client.call("smgw-info"))["smgw-info"]
+            assert [c["cert-index"] for c in info["certificates"]["wan"]] == ["0", "1", "2"]
+            assert {c.verdict.name for c in challenges} == {"ACCEPTED"}
+
+    run_lab(tmp_path, work)
+
+
 def test_the_administrator_reads_new_log_entries_only(tmp_path):
     """H29, GW-70."""
 
