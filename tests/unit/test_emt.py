@@ -151,3 +151,32 @@ def test_a_measured_value_replaces_a_substitute_and_never_the_other_way():
     rows = list(csv.DictReader(io.StringIO(out.getvalue())))
     assert rows[1]["value"] == "21" and rows[1]["quality"] == "measured"
     assert rows[1]["target"] == (BEGIN + 2 * PERIOD * SECOND).iso()
+
+
+@given(
+    st.integers(-(1 << 40), 1 << 40),
+    st.sampled_from(["value", "scaler", "status", "signature", "none"]),
+)
+def test_a_forged_value_is_found_by_its_signature(value, forged):
+    """The key is the gateway's; what it signed is docs/signatures.md."""
+    from dataclasses import replace
+
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+    from smgw_emu.bench.emt.checks import Value
+    from smgw_emu.bench.emt.signatures import _signed, check_signatures
+
+    key = ec.derive_private_key(12345, ec.BrainpoolP256R1())
+    plain = Value(NAME, BEGIN, entry(0, value), Quality.MEASURED)
+    r, s = decode_dss_signature(key.sign(_signed(plain, BEGIN), ec.ECDSA(hashes.SHA256())))
+    signed = replace(
+        plain, entry=replace(plain.entry, signature=r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+    )
+    changes = {"value": value + 1, "scaler": 0, "status": TAMPERED, "signature": bytes(64)}
+    shown = signed
+    if forged != "none":
+        shown = replace(signed, entry=replace(signed.entry, **{forged: changes[forged]}))
+    checked, findings = check_signatures([shown], key.public_key())
+    assert (checked[0].quality is Quality.UNUSABLE) == (forged != "none") == bool(findings)

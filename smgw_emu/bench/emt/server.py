@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from hsm_sim import Purpose
 from smgw_emu.bench.emt.checks import Finding, Value, check_delivery, substitutes
+from smgw_emu.bench.emt.signatures import check_signatures
 from smgw_emu.bench.emt.store import ValueStore
 from smgw_emu.bench.pki import Participant, TestPki
 from smgw_emu.bench.web import PeerListener, web_handler
 from smgw_emu.core.errors import SmgwError
-from smgw_emu.core.signature import signature_input
 from smgw_emu.core.wan_profiles import WanProfile
 from smgw_emu.profiles import Profile
 from smgw_emu.transport.clock import Clock
 from smgw_emu.transport.http import Request, Response
 from smgw_emu.transport.presets import TlsContext, TlsIdentity, server_context
 from smgw_emu.transport.stream import StreamHandler
-from wan.certificates import CertificateError, check_path, common_name, key_id, load
+from wan.certificates import CertificateError, check_path, common_name, ec_key, key_id, load
 from wan.cms import CmsError, Trust, carried_certificates, unseal
 from wan.cms.message import open_signed
 from wan.cosem.errors import CosemError
@@ -155,16 +156,19 @@ class MarketParticipant:
             return Response(415)
         gateway = common_name(load(certificate)).partition(".")[0]
         try:
-            body = self._open(request.body)
-            self._accept(request.headers.get("x-cid", ""), gateway, read_value_list(body))
+            body, key = self._open(request.body)
+            values = read_value_list(body)
+            self._accept(request.headers.get("x-cid", ""), gateway, values, key)
         except (CmsError, CosemError, CertificateError) as error:
             self._note(f"{gateway}: {error}")
             return Response(422)
         return Response(200)
 
-    def _open(self, data: bytes) -> bytes:
+    def _open(self, data: bytes) -> tuple[bytes, ec.EllipticCurvePublicKey]:
         """Verify the signature of whoever the SM-PKI has certified, then open."""
-        return unseal(data, self._signers(data), self.identity.opener()).content
+        signers = self._signers(data)
+        opened = unseal(data, signers, self.identity.opener())
+        return opened.content, ec_key(load(signers[opened.signer].certificate))
 
     def _signers(self, data: bytes) -> dict[bytes, Trust]:
         """Return the signer's certificate out of the message, checked up to the root."""
@@ -183,7 +187,13 @@ class MarketParticipant:
         opened = open_signed(envelope, b"", self.identity.opener())
         self._accept(message_id, "", read_value_list(opened.content))
 
-    def _accept(self, message_id: str, gateway: str, values: ValueList) -> None:
+    def _accept(
+        self,
+        message_id: str,
+        gateway: str,
+        values: ValueList,
+        key: ec.EllipticCurvePublicKey | None = None,
+    ) -> None:
         """Store a delivery once, whatever number of times it comes (O12)."""
         if self.store.known(message_id):
             self.repeated += 1
@@ -192,6 +202,9 @@ class MarketParticipant:
         findings: list[Finding] = []
         for column in values.columns:
             rows, odd = check_delivery(column, self.period_s)
+            if key is not None:
+                rows, forged = check_signatures(rows, key)
+                odd += forged
             placed += rows
             findings += odd
         received = self.clock.now().iso()
@@ -200,24 +213,3 @@ class MarketParticipant:
             mine = [v for v in self.store.values(values.contract) if v.column == column.name]
             self.store.add_substitutes(values.contract, substitutes(mine, self.period_s))
         self.received += 1
-
-
-def inner_signature_input(value: Value) -> bytes:
-    """Return what the gateway signed for a value (``docs/signatures.md``)."""
-    from smgw_emu.core.obis import Obis
-    from smgw_emu.core.values import Reading
-
-    name, _, owner = value.column.partition(".")
-    reading = Reading(
-        meter=owner.removesuffix(".sm"),
-        obis=Obis.parse(name),
-        target=value.target,
-        capture=value.entry.capture,
-        value=value.entry.value,
-        scaler=value.entry.scaler,
-        unit=value.entry.unit,
-        smgw_word=int(value.entry.status[:8], 16),
-        meter_word=int(value.entry.status[8:], 16),
-        repeated=False,
-    )
-    return signature_input(reading, owner.removesuffix(".sm"))
