@@ -111,7 +111,10 @@ def start_gateway(folder: Path) -> tuple[subprocess.Popen[str], float]:
         capture_output=True,
     )
     begin = time.perf_counter()
-    process = subprocess.Popen([SMGW, "run", str(home)], stdout=subprocess.PIPE, text=True)
+    # rich is here for import-linter; structlog would take it along, users have none
+    entry = "import sys; sys.modules['rich'] = None; from smgw_emu.cli import main; main()"
+    command = [sys.executable, "-c", entry, "run", str(home)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     while process.stdout.readline().strip() != "ready":
         pass
