@@ -48,7 +48,7 @@ def read_access(directory: Path) -> Access:
         raise ConfigError(
             f"no gateway here: {path} does not exist (smgw init makes one)"
         ) from error
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
 
 

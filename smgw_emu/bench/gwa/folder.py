@@ -107,7 +107,7 @@ def open_gwa(path: Path) -> GwaFolder:
         places = msgspec.json.decode((path / "gwa.json").read_bytes(), type=Places)
     except FileNotFoundError as error:
         raise ConfigError(f"no administrator in {path} (smgw gwa init makes one)") from error
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
         raise ConfigError(f"cannot read {path / 'gwa.json'}: {error}") from error
     return GwaFolder(path, places, open_folder(path / PKI))
 

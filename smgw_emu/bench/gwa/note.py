@@ -55,7 +55,7 @@ def read_note(path: Path) -> DeliveryNote:
         note = msgspec.json.decode(path.read_bytes(), type=DeliveryNote)
         for device in note.devices:
             DeviceId.parse(device.id)
-    except (OSError, msgspec.MsgspecError, RemoteProtocolError) as error:
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError, RemoteProtocolError) as error:
         raise ConfigError(f"cannot read the delivery note {path}: {error}") from error
     if note.format != FORMAT:
         raise ConfigError(f"{path} is not a {FORMAT!r}")
