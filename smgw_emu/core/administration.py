@@ -191,7 +191,9 @@ class Administration:
     def _fold(self, stored: Mapping[tuple[str, str], Stored]) -> GatewayConfig:
         fields: dict[str, Any] = {}
         for kind, (_, field, key) in _KINDS.items():
-            items = [item for _, item in sorted(stored.items()) if item.kind == kind]
+            # what hides a factory profile first: a newer one of the same name may lie elsewhere
+            ordered = sorted(stored.items(), key=lambda pair: (not pair[1].removed, pair[0]))
+            items = [item for _, item in ordered if item.kind == kind]
             if key is None:
                 records = [item.record for item in items if item.record is not None]
                 if records:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from smgw_emu.core.errors import RemoteProtocolError
@@ -31,10 +32,14 @@ class ImageStore:
 
     Args:
         directory: where they lie; made on the first block.
+
+    Attributes:
+        on_complete: told (name, octets, hash) of an image whose last block has come.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self.on_complete: Callable[[str, int, str], None] = lambda _name, _octets, _hash: None
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name) or name.endswith(_PART):
@@ -76,6 +81,7 @@ class ImageStore:
         if first + len(octets) < total:
             return False
         part.replace(path)
+        self.on_complete(name, total, self.hash(name))
         return True
 
     def delete(self, name: str) -> None:

@@ -35,6 +35,8 @@ class SenderParts:
         clock: world time.
         protection: content protection of a message.
         guard: runs a step that writes.
+        may: whether anything may be sent: not while certificates change, because parallel
+            connections use the same (TR-03109-1 v1.0 3.2.4.5).
     """
 
     device: Device
@@ -43,6 +45,7 @@ class SenderParts:
     clock: Clock
     protection: Callable[[Message], Protection]
     guard: Callable[[Callable[[], None]], None]
+    may: Callable[[], bool]
 
 
 class Sender:
@@ -56,7 +59,6 @@ class Sender:
         line: the channel.
         caller: the client half of its connection, None without one.
         first: sent before messages on the next connection (a time request of WKS4).
-        delivered: messages acknowledged since power-up.
     """
 
     def __init__(self, parts: SenderParts, receiver: str) -> None:
@@ -67,7 +69,6 @@ class Sender:
         self._sent: Message | None = None
         self._wait_until: WorldTime | None = None
         self._timer: Timer | None = None
-        self.delivered = 0
         self.first: Callable[[], object] | None = None
 
     def stop(self) -> None:
@@ -87,7 +88,9 @@ class Sender:
 
     def wake(self) -> None:
         """There may be something to send."""
-        if self._p.outbox.first(self._receiver) is None or self.line is None:
+        if self.line is None or not self._p.may():
+            return
+        if self._p.outbox.first(self._receiver) is None:
             return
         if self._wait_until is not None and self._p.clock.now() < self._wait_until:
             return
@@ -107,7 +110,7 @@ class Sender:
             self._rest()
             return
         message = self._p.outbox.first(self._receiver)
-        if message is None:
+        if message is None or not self._p.may():
             self._rest()
             return
         assert self.line is not None
@@ -142,7 +145,6 @@ class Sender:
             return  # the connection ended: the message stays and goes again under its id
         if answer.status in _GOOD:
             self._p.guard(lambda: self._acknowledge(message))
-            self.delivered += 1
         else:
             self._refused(message, f"HTTP {answer.status}")
         if self.caller is not None:

@@ -2,7 +2,7 @@
 
 Theory of operation. For each WAN communication profile there is one channel (one scenario per TLS
 connection, TR-03109-1 v1.0 3.2.3). At power-up time comes first, if it is not valid (3.2.6.3.4);
-then MANAGEMENT is opened if it is permanent or this is the first contact, ADMIN-SERVICE and
+then MANAGEMENT is opened, after a first start following a random delay, ADMIN-SERVICE and
 INFO-REPORT when the outbox has something for them. A wake-up opens MANAGEMENT unless it is up. New
 keys rebuild every channel. A changed profile rebuilds its channel once its connection is quiet, so
 the answer to the change still gets out.
@@ -12,11 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 
 import structlog
 
-from hsm_sim import SecurityModuleError
 from smgw_emu.core.config import GatewayConfig, Link, UsagePoint
 from smgw_emu.core.device import Device
 from smgw_emu.core.errors import SmgwError
@@ -33,11 +31,11 @@ from smgw_emu.transport.stream import StreamHandler
 from smgw_emu.transport.tls import TlsEnd
 from smgw_emu.transport.web import WebService
 from smgw_emu.wan_line.channel import ChannelHooks, ChannelLine
+from smgw_emu.wan_line.expiry import CertificateWatch
 from smgw_emu.wan_line.partners import Partners
 from smgw_emu.wan_line.sender import Sender, SenderParts
 from smgw_emu.wan_line.timesync import TimeLine
 from wan.admin import Facilities, GatewayTree
-from wan.certificates import CertificateError, load
 from wan.channel import ChannelState, GaveUp
 from wan.cosem.media import Protection
 from wan.cosem.service import CosemService
@@ -116,7 +114,8 @@ class WanSide:
         self.senders: dict[str, Sender] = {}
         self._stale: dict[str, Timer] = {}
         self._schedules: dict[str, Timer] = {}
-        self._expiry: Timer | None = None
+        self._alive: Timer | None = None
+        self._first: Timer | None = None
         self._storage: Timer | None = None
         self._lamp = AdminChannel.NONE
         self._switching = False
@@ -133,6 +132,8 @@ class WanSide:
             hooks.time_adjusted,
         )
         self.time.on_first = self._contact
+        self.expiry = CertificateWatch(device, self._keys, profile.wan, clock, hooks.guard)
+        facilities.images.on_complete = self._image_loaded
         self.link = Link()
         device.logbooks.notify = self._notify
         self._keys.on_switch = self._new_keys
@@ -148,24 +149,60 @@ class WanSide:
             return  # there is no key left to open a channel with
         self._hooks.guard(lambda: self.dispatcher.start(now))
         self._build(self._device.config)
+        delay = self._first_delay()
+        if delay:
+            self._first = self._clock.call_at(self._clock.now() + delay, self._begin)
+        else:
+            self._begin()
+        self.expiry.look()
+        self.watch_storage()
+        self._say_alive()
+
+    def _first_delay(self) -> int:
+        """After a first start communication SHOULD wait a random time (3.2.6.3.4); nanoseconds."""
+        limit = self._rules.first_delay_s * SECOND
+        if not limit or self._device.life.state is not Life.PRE_PERSONALISED:
+            return 0
+        return int.from_bytes(self._keys.module.random(8), "big") % limit
+
+    def _begin(self) -> None:
         if self.time.line is not None or self.time.https is not None:
             self.time.start()
         if self.time.keeper.valid or self.time.line is None:
             self._contact()
-        self._watch_certificates()
-        self.watch_storage()
+
+    def _say_alive(self) -> None:
+        """Regular notifications may be sent (3.2.2 WAF3)."""
+        pause = self._rules.alive_s * SECOND
+        if not pause:
+            return
+        now = self._device.now(self._clock.now())
+        waiting = self.outbox.count()
+        self._hooks.guard(lambda: self._device.logbooks.write("alive", now, waiting=waiting))
+        self._alive = self._clock.call_at(self._clock.now() + pause, self._say_alive)
+
+    def _image_loaded(self, name: str, octets: int, digest: str) -> None:
+        device = self._device
+        now = device.now(self._clock.now())
+        self._hooks.guard(
+            lambda: device.logbooks.write(
+                "firmware-loaded", now, image=name, octets=octets, hash=digest
+            )
+        )
 
     def stop(self, *, orderly: bool = True) -> None:
         """End every channel; a power cut says no farewell."""
         self._device.logbooks.notify = None
         for timer in (
-            self._expiry,
+            self._alive,
+            self._first,
             self._storage,
             *self._stale.values(),
             *self._schedules.values(),
         ):
             if timer is not None:
                 timer.cancel()
+        self.expiry.stop()
         self.time.stop()
         for sender in self.senders.values():
             sender.stop()
@@ -183,13 +220,7 @@ class WanSide:
         self.wake()
 
     def wake(self) -> None:
-        """Send what waits.
-
-        While certificates change, no channel is opened on the new ones beside
-        one on the old ones (TR-03109-1 v1.0 3.2.4.5: parallel connections use the same).
-        """
-        if self._switching:
-            return
+        """Send what waits."""
         for sender in self.senders.values():
             sender.wake()
 
@@ -283,8 +314,7 @@ class WanSide:
         https = self._device.administration.settings.time_method == "NTP-HTTPS"
         ntp = self._device.config.wan_profile("NTP-TLS")
         admin = self._device.config.wan_profile("ADMIN-SERVICE")
-        use_https = admin is not None and (https or ntp is None) and https
-        self.time.https = self._time_over_https if use_https else None
+        self.time.https = self._time_over_https if https and admin is not None else None
         self.time.line = self.lines.get(ntp.name) if ntp is not None else None
 
     def _build(self, config: GatewayConfig) -> None:
@@ -422,7 +452,13 @@ class WanSide:
             return self.partners.protection(profile, [receiver])
 
         return SenderParts(
-            self._device, self.outbox, self._rules, self._clock, protection, self._hooks.guard
+            self._device,
+            self.outbox,
+            self._rules,
+            self._clock,
+            protection,
+            self._hooks.guard,
+            lambda: not self._switching,
         )
 
     def _time_over_https(
@@ -560,7 +596,7 @@ class WanSide:
         """The active generation has changed: rebuild what stands on the old one."""
         self._switching = True
         self._clock.call_at(self._clock.now() + QUIET, self._rebuild)
-        self._watch_certificates()
+        self.expiry.look()
         self._hooks.keys_changed()
 
     def _rebuild(self) -> None:
@@ -569,50 +605,6 @@ class WanSide:
             if line.state is not ChannelState.CLOSED:
                 line.rebuild()
         self.wake()
-
-    def _watch_certificates(self) -> None:
-        """Warn before a certificate ends, once per step, and when it has ended (WAN-40, WAN-41)."""
-        if self._expiry is not None:
-            self._expiry.cancel()
-        now = self._device.now(self._clock.now())
-        if self._device.clock.valid:
-            self._hooks.guard(lambda: self._check_certificates(now))
-        self._expiry = self._clock.call_at(self._clock.now() + DAY // 4, self._watch_certificates)
-
-    def _check_certificates(self, now: DeviceTime) -> None:
-        try:
-            ends = dict(self._keys.expiries())
-        except SecurityModuleError:
-            ends = {}
-        for profile in self._device.config.wan:
-            for name in ("tls", "sig", "enc"):
-                certificate = getattr(profile, name)
-                if certificate:
-                    try:
-                        end = load(certificate).not_valid_after_utc
-                    except CertificateError:
-                        continue
-                    ends[f"{profile.name} {name.upper()}"] = end
-        for name, end in ends.items():
-            left = end - now.datetime()
-            steps = [day for day in self._rules.expiry_notice_days if left <= timedelta(days=day)]
-            step = 0 if left < timedelta(0) else min(steps, default=-1)
-            self._note_expiry(name, end.isoformat(), step, left.days, now)
-
-    def _note_expiry(self, name: str, until: str, step: int, days: int, now: DeviceTime) -> None:
-        """Write each step once; the mark names the certificate's end, so a new one starts anew."""
-        if step < 0:
-            return
-        key, mark = f"expiry {name}", f"{until} {step}"
-        store = self._device.store
-        if store.get_meta(key) == mark:
-            return
-        with store.transaction():
-            store.set_meta(key, mark)
-            event = "certificate-expired" if step == 0 else "certificate-expiring"
-            self._device.logbooks.write(
-                event, now, outcome="F", certificate=name, until=until, days=days
-            )
 
 
 def world_deadline(device: Device, side: WanSide) -> WorldTime | None:

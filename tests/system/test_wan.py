@@ -938,6 +938,38 @@ def test_a_schedule_opens_the_channel_and_sni_names_the_server(tmp_path):
     run_lab(tmp_path, work)
 
 
+OWN = """extends = "conexa-3.0/v3.87"
+[wan]
+first_delay_s = 600
+alive_s = 3600
+"""
+
+
+def test_a_first_start_waits_a_random_time_and_alive_is_said_regularly(tmp_path):
+    """TR1 3.2.6.3.4 (first start), 3.2.2 WAF3 (regular notifications), both profile data."""
+
+    async def work(clock):
+        async with wan_lab(tmp_path, clock, on=False) as lab:
+            home = lab.gateway.directory
+            (home / "own.toml").write_text(OWN)
+            config = (home / "config.toml").read_text().replace('"conexa-3.0/v3.87"', '"own.toml"')
+            (home / "config.toml").write_text(config)
+            gateway = Gateway(home, clock)
+            await gateway.power_on()
+            assert not [line for line in gateway.running.wan.states() if line.state != "closed"]
+            await clock.advance(601 * SECOND)
+            assert lab.id in lab.gwa.sessions
+            await clock.advance(3 * HOUR)
+            assert len(lab.events("alive")) == 4
+            await gateway.power_off()
+            await gateway.power_on()
+            await clock.advance(SECOND)
+            assert lab.id in lab.gwa.sessions, "only a first start waits"
+            await gateway.power_off()
+
+    run_virtual(work)
+
+
 # -- life ----------------------------------------------------------------------------------------------
 
 

@@ -78,6 +78,7 @@ def test_a_lab_commissions_a_gateway_on_the_command_line(tmp_path, gwa):
             image = tmp_path / "fw.img"
             image.write_bytes(bytes(200_000))
             out = smgw("gwa", "firmware", "-g", g, device, str(image), "--activate")
+            assert "fw.img geladen (200000 Oktette" in smgw("gwa", "logs", "-g", g, device)
             assert "200000 of 200000" in out and '"verified": "fw.img"' in out
             assert "Messwerte" in smgw("gwa", "logs", "-g", g, device)
             assert "EMU.163.1" in smgw("gwa", "logs", "-g", g, device, "--log", "calibration")

@@ -648,6 +648,27 @@ def test_a_profile_file_of_the_factory_can_be_replaced_and_removed(tmp_path):
     assert put(lab, "meter", METER_PROFILE)[0].status == 201
 
 
+def test_a_factory_profile_can_come_back_under_another_container(tmp_path):
+    factory = f"""{CONFIG}
+[[meter]]
+id = "{METER}"
+[[consumer]]
+login = "consumer1"
+user_id = "consumer1.sm"
+[[usage_point]]
+name = "p"
+taf = 7
+consumer = "consumer1"
+meters = ["{METER}"]
+start = "{START}"
+"""
+    lab = AdminLab(tmp_path, factory)
+    assert lab.ask("DELETE", "/smgw/cosem/ldevs/p.sm/containers/01005e318027").status == 204
+    point = UsagePoint("p", 1, "consumer1", (METER,), START, emts=())
+    assert put(lab, "usage-point", point)[0].status == 201
+    assert lab.device.config.usage_point == (point,) == lab.device.administration.config.usage_point
+
+
 def test_parameters_in_the_log_hold_no_certificate_and_no_secret(lab):
     put(lab, "wan", emt_profile(lab))
     entry = next(e for e in lab.device.logbooks.last("calibration") if e.event == "EMU.162.0")

@@ -269,7 +269,7 @@ class GatewayTree:
             raise CosemError(404, "no such container")
         kind, key = record[2], record_key(record[2], record[3])
         try:
-            if self._factory_has(kind, key):
+            if administration.in_factory(kind, key):
                 hidden = Stored(ldev, name, kind, key, b"", None, removed=True)
                 config = administration.proposed(hidden)
                 remove = lambda: administration.put(hidden)  # noqa: E731
@@ -283,9 +283,6 @@ class GatewayTree:
         except ConfigError as error:
             raise CosemError(409, str(error), kind) from error
         self._apply(remove, config, None)
-
-    def _factory_has(self, kind: str, key: str) -> bool:
-        return self._f.device.administration.in_factory(kind, key)
 
     def _check_references(self, kind: str, key: str) -> None:
         if kind != "wan":
