@@ -18,7 +18,6 @@ import structlog
 from smgw_emu.core.config import GatewayConfig, Link, UsagePoint
 from smgw_emu.core.device import Device
 from smgw_emu.core.errors import SmgwError
-from smgw_emu.core.events import Event
 from smgw_emu.core.instants import DAY, SECOND, DeviceTime, WorldTime
 from smgw_emu.core.leds import AdminChannel
 from smgw_emu.core.life import Life, LifeInput
@@ -28,23 +27,22 @@ from smgw_emu.profiles import Profile
 from smgw_emu.transport.clock import Clock, Timer
 from smgw_emu.transport.http import Answer, Headers, Request, Response
 from smgw_emu.transport.stream import StreamHandler
-from smgw_emu.transport.tls import TlsEnd
 from smgw_emu.transport.web import WebService
 from smgw_emu.wan_line.channel import ChannelHooks, ChannelLine
 from smgw_emu.wan_line.expiry import CertificateWatch
 from smgw_emu.wan_line.partners import Partners
+from smgw_emu.wan_line.reports import ChannelReports, Notices
 from smgw_emu.wan_line.sender import Sender, SenderParts
 from smgw_emu.wan_line.timesync import TimeLine
 from wan.admin import Facilities, GatewayTree
-from wan.channel import ChannelState, GaveUp
+from wan.channel import ChannelState
 from wan.cosem.media import Protection
 from wan.cosem.service import CosemService
 from wan.cosem.transfer import Transfers
-from wan.delivery import Dispatcher, event_document, event_target
+from wan.delivery import Dispatcher
 
 _log = structlog.get_logger("wan")
 POC = "/smgw"  # T1: the gateway's point of contact
-MAX_EVENTS = 20_000  # own choice: notifications that may wait for an administrator
 QUIET = 2 * SECOND  # own choice: a channel is rebuilt after an answer had this time to get out
 
 
@@ -114,13 +112,13 @@ class WanSide:
         self.senders: dict[str, Sender] = {}
         self._stale: dict[str, Timer] = {}
         self._schedules: dict[str, Timer] = {}
-        self._alive: Timer | None = None
         self._first: Timer | None = None
         self._storage: Timer | None = None
-        self._lamp = AdminChannel.NONE
         self._switching = False
-        self._lost = 0
-        self.max_events = MAX_EVENTS
+        self.reports = ChannelReports(device, self._keys, clock, hooks.guard, hooks.lamp)
+        self.notices = Notices(
+            device, self.outbox, clock, profile.wan.alive_s, hooks.guard, self.wake
+        )
         settings = device.administration
         self.time = TimeLine(
             device,
@@ -133,9 +131,8 @@ class WanSide:
         )
         self.time.on_first = self._contact
         self.expiry = CertificateWatch(device, self._keys, profile.wan, clock, hooks.guard)
-        facilities.images.on_complete = self._image_loaded
+        facilities.images.on_complete = self.reports.image_loaded
         self.link = Link()
-        device.logbooks.notify = self._notify
         self._keys.on_switch = self._new_keys
         facilities.read_now = self._read_now
         facilities.dispose = self._dispose
@@ -156,7 +153,7 @@ class WanSide:
             self._begin()
         self.expiry.look()
         self.watch_storage()
-        self._say_alive()
+        self.notices.say_alive()
 
     def _first_delay(self) -> int:
         """After a first start communication SHOULD wait a random time (3.2.6.3.4); nanoseconds."""
@@ -171,30 +168,10 @@ class WanSide:
         if self.time.keeper.valid or self.time.line is None:
             self._contact()
 
-    def _say_alive(self) -> None:
-        """Regular notifications may be sent (3.2.2 WAF3)."""
-        pause = self._rules.alive_s * SECOND
-        if not pause:
-            return
-        now = self._device.now(self._clock.now())
-        waiting = self.outbox.count()
-        self._hooks.guard(lambda: self._device.logbooks.write("alive", now, waiting=waiting))
-        self._alive = self._clock.call_at(self._clock.now() + pause, self._say_alive)
-
-    def _image_loaded(self, name: str, octets: int, digest: str) -> None:
-        device = self._device
-        now = device.now(self._clock.now())
-        self._hooks.guard(
-            lambda: device.logbooks.write(
-                "firmware-loaded", now, image=name, octets=octets, hash=digest
-            )
-        )
-
     def stop(self, *, orderly: bool = True) -> None:
         """End every channel; a power cut says no farewell."""
-        self._device.logbooks.notify = None
+        self.notices.stop()
         for timer in (
-            self._alive,
             self._first,
             self._storage,
             *self._stale.values(),
@@ -258,15 +235,11 @@ class WanSide:
         before, self.link = self.link, link
         if before.way == link.way:
             return
-        device = self._device
-        self._hooks.guard(
-            lambda: device.logbooks.write(
-                "wan-link",
-                device.now(self._clock.now()),
-                outcome="S" if link.way else "F",
-                way=link.way or "keine",
-                before=before.way or "keine",
-            )
+        self.reports.write(
+            "wan-link",
+            "S" if link.way else "F",
+            way=link.way or "keine",
+            before=before.way or "keine",
         )
         for line in self.lines.values():
             line.cut()
@@ -361,10 +334,10 @@ class WanSide:
         hooks = ChannelHooks(
             self._certificate_time,
             self._opened,
-            self._closed,
-            self._gave_up,
-            self._refused,
-            self._show,
+            self.reports.closed,
+            self.reports.gave_up,
+            self.reports.refused,
+            lambda: self.reports.show(list(self.lines.values())),
             lambda: bool(self.link.way),
         )
 
@@ -416,7 +389,7 @@ class WanSide:
             protection,
             required=self._rules.content_protection == "required",
             transfers=self._transfers,
-            refused=self._request_refused,
+            refused=self.reports.request_refused,
         )
 
         def handle(request: Request, _certificate: bytes | None) -> Response:
@@ -426,21 +399,6 @@ class WanSide:
             return service.handle(request)
 
         return WebService(self._clock, self._profile.wan_http, handle)
-
-    def _request_refused(self, request: Request, status: int, reason: str) -> None:
-        device = self._device
-        self._hooks.guard(
-            lambda: device.logbooks.write(
-                "request-refused",
-                device.now(self._clock.now()),
-                outcome="F",
-                subject="GWA",
-                method=request.method[:10],
-                path=request.path[:200],
-                status=status,
-                reason=reason[:300],
-            )
-        )
 
     def _sender_parts(self, profile: WanProfile) -> SenderParts:
         def protection(message: Message) -> Protection:
@@ -494,28 +452,6 @@ class WanSide:
 
     # -- events ----------------------------------------------------------------------------
 
-    def _notify(
-        self, event: Event, now: DeviceTime, outcome: str, subject: str, message: str
-    ) -> None:
-        """Queue a notification, in the log's own transaction."""
-        if self._device.config.wan_profile("ADMIN-SERVICE") is None:
-            return
-        if self.outbox.count(ADMINISTRATOR) >= self.max_events:
-            self._lost += 1  # the log has it; the administrator is told the number
-            return
-        lost, self._lost = self._lost, 0
-        if lost:
-            self._device.logbooks.write("events-lost", now, outcome="F", count=lost)
-        self.outbox.add(
-            "event",
-            event_target(self._device.id.lower),
-            event_document(event, now, outcome, subject, message),
-            now,
-            about={"event": event.name},
-        )
-        # sent after the transaction, when the loop is back
-        self._clock.call_at(self._clock.now(), self.wake)
-
     def _read_now(self, point: UsagePoint) -> int:
         count = self.dispatcher.read_now(point, self._device.now(self._clock.now()))
         self._clock.call_at(self._clock.now(), self.wake)
@@ -524,21 +460,6 @@ class WanSide:
     def _certificate_time(self) -> object:
         device = self._device
         return device.now(self._clock.now()).datetime() if device.clock.valid else None
-
-    def _log(self, name: str, line: ChannelLine, outcome: str = "S", **more: object) -> None:
-        device, profile = self._device, line.profile
-        self._hooks.guard(
-            lambda: device.logbooks.write(
-                name,
-                device.now(self._clock.now()),
-                outcome=outcome,  # type: ignore[arg-type]
-                destination=str(line.machine.address or ""),
-                profile=profile.name,
-                scenario=profile.scenario,
-                address=line.machine.address,
-                **more,  # type: ignore[arg-type]
-            )
-        )
 
     def _contacted(self) -> None:
         self._device.life.apply(LifeInput.CONTACT, self._device.now(self._clock.now()))
@@ -555,32 +476,7 @@ class WanSide:
     def _opened(self, line: ChannelLine) -> None:
         if line.profile.scenario == "MANAGEMENT":
             self._hooks.guard(self._contacted)
-        wirk = self._keys.generation > 0
-        self._log("channel-open", line, certificates="Wirk" if wirk else "Gütesiegel")
-
-    def _closed(self, line: ChannelLine, reason: str) -> None:
-        self._log("channel-closed", line, reason=reason)
-
-    def _refused(self, line: ChannelLine, reason: str) -> None:
-        if reason.startswith(TlsEnd.HANDSHAKE_FAILED):
-            self._log("channel-refused", line, "F", reason=reason)
-
-    def _gave_up(self, line: ChannelLine, effect: GaveUp) -> None:
-        self._log("channel-failed", line, "F", attempts=effect.attempts, reason=effect.reason)
-
-    def _show(self) -> None:
-        """Tell the lamp (HW-15 to HW-18)."""
-        lines = [line for line in self.lines.values() if line.profile.role == "GWA"]
-        lines = [line for line in lines if line.profile.scenario != "NTP-TLS"]
-        if any(line.state is ChannelState.OPEN for line in lines):
-            shown = AdminChannel.WIRK if self._keys.generation else AdminChannel.GUETESIEGEL
-        elif any(line.state is ChannelState.CONNECTING for line in lines):
-            shown = AdminChannel.BUILDING
-        else:
-            shown = AdminChannel.NONE
-        if shown is not self._lamp:
-            self._lamp = shown
-            self._hooks.lamp(shown)
+        self.reports.opened(line)
 
     def watch_storage(self) -> None:
         """Compare the value store with its limit, now and every quarter hour."""

@@ -1028,11 +1028,11 @@ def test_a_storm_of_alarms_keeps_its_order_and_the_outbox_bounded(tmp_path):
     async def work(lab):
         await lab.commission()
         lab.gwa.cut()
-        lab.wan.max_events = lab.wan.outbox.count("") + 20
+        lab.wan.notices.limit = lab.wan.outbox.count("") + 20
         for n in range(50):
             now = lab.device.now(lab.clock.now())
             lab.device.logbooks.write("meter-unknown", now, outcome="F", meter=f"m{n:02}")
-        assert lab.wan.outbox.count("") == lab.wan.max_events
+        assert lab.wan.outbox.count("") == lab.wan.notices.limit
         await lab.gwa.start()
         lab.gateway.set_link(Link(ethernet=False))
         lab.gateway.set_link(Link())
