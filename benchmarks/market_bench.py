@@ -18,8 +18,10 @@ from smgw_emu.bench.gwa import Administrator, DeliveryNote, Registry
 from smgw_emu.bench.gwa.commission import Commissioning, CommissionPlan
 from smgw_emu.bench.gwa.note import FORMAT
 from smgw_emu.bench.pki import Role, TestPki
-from smgw_emu.core.config import Consumer, Meter, UsagePoint
+from smgw_emu.core.config import Consumer
 from smgw_emu.core.instants import SECOND, DeviceTime, WorldTime
+from smgw_emu.core.meter_profile import Meter
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.values import Reading
 from smgw_emu.gateway import Gateway
 from smgw_emu.lab.factory import FactoryPlan, make_gateway

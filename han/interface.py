@@ -14,11 +14,11 @@ from han.digest import DigestAuthenticator
 from han.m2m import M2mService
 from han.session import Authenticator, Login, Refusal
 from han.web import WebPages
-from smgw_emu.core.config import UsagePoint
 from smgw_emu.core.contracts import ConsumerView
 from smgw_emu.core.device import Device
 from smgw_emu.core.instants import WorldTime
 from smgw_emu.core.selftest import SelfTestPort
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.transport.http import Request, Response, Session
 
 _M2M = re.compile(r"/smgw/m2m/([^/]+)/json", re.ASCII)

@@ -21,10 +21,11 @@ import structlog
 from han.interface import HanInterface, HanMaterial
 from hsm_sim import Purpose
 from hsm_sim.slots import HAN_TLS
-from smgw_emu.core.config import GatewayConfig, UsagePoint
+from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.device import Device
 from smgw_emu.core.errors import ConfigError, SmgwError, StoreError
 from smgw_emu.core.selftest import SelfTestPort
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import HanProfile
 from smgw_emu.profiles import Profile
 from smgw_emu.transport.clock import Clock

@@ -19,12 +19,14 @@ from smgw_emu.bench.gwa.commission import Commissioning, CommissionPlan
 from smgw_emu.bench.meters import ElectricityMeter
 from smgw_emu.bench.meters.outputs import SocketOutput, Transmitter
 from smgw_emu.bench.pki import TestPki
-from smgw_emu.core.config import Consumer, Meter, UsagePoint
+from smgw_emu.core.config import Consumer
 from smgw_emu.core.device import Device
 from smgw_emu.core.ids import DeviceId
 from smgw_emu.core.images import ImageStore
 from smgw_emu.core.instants import SECOND
+from smgw_emu.core.meter_profile import Meter
 from smgw_emu.core.outbox import Outbox
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.gateway import Gateway
 from smgw_emu.lab.market import Market
 from smgw_emu.lab.provision import deliver, install_seal

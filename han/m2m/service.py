@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from han.m2m import parameters as read
-from smgw_emu.core.config import UsagePoint
 from smgw_emu.core.contracts import ConsumerView
 from smgw_emu.core.device import Device
 from smgw_emu.core.errors import RemoteProtocolError
@@ -21,6 +20,7 @@ from smgw_emu.core.instants import DeviceTime, WorldTime
 from smgw_emu.core.logbook import LogEntry
 from smgw_emu.core.selftest import SelfTestAnswer, SelfTestPort
 from smgw_emu.core.status import Dialect, smgw_word, word_hex
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.values import Reading
 from smgw_emu.transport.http import Request, Response
 
@@ -226,7 +226,7 @@ def _contract(view: ConsumerView, point: UsagePoint, now: DeviceTime) -> Body:
     finish = point.finish
     return {
         "billing-Periods": periods,  # with a capital P, as in the description and the field
-        "capture-time": point.capture_time,
+        "capture-time": view.daily_clock(point),
         "delivery-id": point.delivery_id,
         "end-time": finish.iso() if finish else "",
         "meter": [{"meter-id": meter.lower()} for meter in point.meters],

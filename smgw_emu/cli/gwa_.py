@@ -287,8 +287,10 @@ def _standard(
 
     from han.digest import ha1
     from smgw_emu.bench.gwa.commission import CommissionPlan
-    from smgw_emu.core.config import Consumer, Meter, UsagePoint
+    from smgw_emu.core.config import Consumer
     from smgw_emu.core.instants import DeviceTime
+    from smgw_emu.core.meter_profile import Meter
+    from smgw_emu.core.usage_point import UsagePoint
 
     if not meters:
         raise ConfigError("name the meters (--meter ID) or give a plan (--plan FILE)")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
-from datetime import time
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +16,9 @@ import msgspec
 
 from smgw_emu.core.errors import ConfigError, RemoteProtocolError
 from smgw_emu.core.ids import MEDIUM_GATEWAY, DeviceId
-from smgw_emu.core.instants import DeviceTime, parse_device_time
-from smgw_emu.core.obis import Obis
+from smgw_emu.core.meter_profile import Meter, check_meter
+from smgw_emu.core.tariff.check import check_usage_point
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import (
     ClsProfile,
     HanProfile,
@@ -33,10 +33,8 @@ from smgw_emu.core.wan_profiles import (
 )
 from smgw_emu.profiles import DEFAULT_PROFILE
 
-SUPPORTED_TAFS = (1, 7)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}", re.ASCII)
 _USER_ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}\.sm", re.ASCII)
-_SERVER_ID = re.compile(r"(?:[0-9a-fA-F]{2}){6,14}", re.ASCII)  # meters without a DIN id
 _HEX_32 = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _HEX_64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -123,26 +121,6 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str
 
 
-class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A meter profile: id, where its bytes come from, registers to hold."""
-
-    id: str
-    source: str = ""
-    obis: tuple[str, ...] = ("0100010800ff",)
-    scaler: int = -1
-    unit: int = 30
-
-    @property
-    def key(self) -> str:
-        """The id in lower case, as used in logical names."""
-        return self.id.lower()
-
-    @property
-    def channels(self) -> tuple[Obis, ...]:
-        """The registers as OBIS codes."""
-        return tuple(Obis.parse(text) for text in self.obis)
-
-
 class Consumer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A consumer (Letztverbraucher): login, user id, digest secrets, certificate fingerprints.
 
@@ -162,58 +140,6 @@ class Consumer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         return f"Consumer({self.login!r})"
-
-
-class UsagePoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A contract: one evaluation profile of one consumer.
-
-    ``emts`` names WAN communication profiles (``emt1.sm`` is profile ``emt1``). With a
-    ``pseudonym`` the values are grid data: they go through the administrator and name neither
-    gateway nor meter (TR-03109-1 v1.0 3.2.4.3).
-    """
-
-    name: str
-    taf: int
-    consumer: str
-    meters: tuple[str, ...]
-    start: str
-    end: str = ""
-    description: str = ""
-    metering_point: str = "DE00000000000000000000TEST0000000"
-    delivery_id: str = "emt1"
-    emts: tuple[str, ...] = ("emt1.sm",)
-    capture_time: str = "00:00:00"
-    period_s: int = 900
-    on_demand: bool = True
-    transparency: bool = False
-    pseudonym: str = ""
-
-    @property
-    def logical_name(self) -> str:
-        """``01005e3180<20+TAF>.<name>.sm`` (``wan.md`` 3.9: TAF1 = 21, TAF7 = 27)."""
-        return f"01005e3180{0x20 + self.taf:02x}.{self.name}.sm"
-
-    @property
-    def begin(self) -> DeviceTime:
-        """Start of validity."""
-        return parse_device_time(self.start)
-
-    @property
-    def finish(self) -> DeviceTime | None:
-        """End of validity, None for an open one."""
-        return parse_device_time(self.end) if self.end else None
-
-    @property
-    def daily_at(self) -> time:
-        """Local time of day of the daily value."""
-        return time.fromisoformat(self.capture_time)
-
-    def state(self, now: DeviceTime) -> str:
-        """Return ``ready``, ``running`` or ``archive`` (IF_GW_CON A-2.3)."""
-        if now < self.begin:
-            return "ready"
-        finish = self.finish
-        return "archive" if finish is not None and now >= finish else "running"
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -324,12 +250,21 @@ def _check(config: GatewayConfig) -> None:
     _unique("consumer user_id", [consumer.user_id for consumer in config.consumer])
     _unique("usage_point", [point.name for point in config.usage_point])
     for meter in config.meter:
-        _check_meter(meter)
+        check_meter(meter)
     for consumer in config.consumer:
         _check_consumer(consumer)
-    for point in config.usage_point:
-        _check_usage_point(point, config)
+    _check_usage_points(config)
     _check_wan(config)
+
+
+def _check_usage_points(config: GatewayConfig) -> None:
+    meters = {meter.key: meter for meter in config.meter}
+    logins = {consumer.login for consumer in config.consumer}
+    others = {point.name: point for point in config.usage_point}
+    for point in config.usage_point:
+        faults = check_usage_point(point, meters, logins, others)
+        reasons = "; ".join(f"{element}: {reason}" for element, reason in faults)
+        _need(not faults, f"usage_point {point.name!r}: {reasons}")
 
 
 def _check_wan(config: GatewayConfig) -> None:
@@ -374,17 +309,6 @@ def _unique(what: str, names: list[str]) -> None:
         _need(names.count(name) == 1, f"{what} {name!r} is given twice")
 
 
-def _check_meter(meter: Meter) -> None:
-    if not _SERVER_ID.fullmatch(meter.id):
-        DeviceId.parse(meter.id)
-    _need(meter.channels, f"meter {meter.id}: no register (obis)")
-    for obis in meter.channels:
-        _need(
-            obis.untariffed_energy,
-            f"meter {meter.id}: {obis} is not an untariffed register (TR-03109-1 v1.0 4.3.2)",
-        )
-
-
 def _check_consumer(consumer: Consumer) -> None:
     where = f"consumer {consumer.login!r}"
     _need(_NAME.fullmatch(consumer.login), f"{where}: login must match {_NAME.pattern}")
@@ -393,34 +317,3 @@ def _check_consumer(consumer: Consumer) -> None:
         _need(not value or form.fullmatch(value), f"{where}: ha1 must be lower-case hex")
     for value in consumer.certificates:
         _need(_HEX_64.fullmatch(value), f"{where}: a certificate is named by its SHA-256 in hex")
-
-
-def _check_usage_point(point: UsagePoint, config: GatewayConfig) -> None:
-    where = f"usage_point {point.name!r}"
-    _need(_NAME.fullmatch(point.name), f"{where}: name must match {_NAME.pattern}")
-    _need(
-        point.taf in SUPPORTED_TAFS,
-        f"{where}: TAF {point.taf} is not available, choose one of {SUPPORTED_TAFS}",
-    )
-    known = {meter.key: meter for meter in config.meter}
-    _need(point.meters, f"{where}: no meter")
-    for name in point.meters:
-        _need(name.lower() in known, f"{where}: meter {name} is not configured")
-    if point.taf == 7:
-        # TR-03109-1 v1.0 4.2.2.7: a reading series of one meter
-        _need(len(point.meters) == 1, f"{where}: TAF 7 reads one meter")
-    logins = {consumer.login for consumer in config.consumer}
-    _need(point.consumer in logins, f"{where}: consumer {point.consumer!r} is not configured")
-    try:
-        begin, finish = point.begin, point.finish
-    except RemoteProtocolError as error:
-        raise ConfigError(f"{where}: {error}") from error
-    _need(finish is None or finish > begin, f"{where}: end is not after start")
-    try:
-        point.daily_at  # noqa: B018  # read for its check
-    except ValueError as error:
-        raise ConfigError(f"{where}: capture_time: {error}") from error
-    _need(
-        point.period_s > 0 and 86400 % point.period_s == 0,
-        f"{where}: period_s must divide a day",
-    )

@@ -7,18 +7,24 @@ and never leaves his data (GW-11).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from smgw_emu.core.config import Consumer, UsagePoint
+from smgw_emu.core.billing import edges
+from smgw_emu.core.config import Consumer
 from smgw_emu.core.device import Device
 from smgw_emu.core.instants import DeviceTime
-from smgw_emu.core.legal_time import month_starts
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.status import bit
-from smgw_emu.core.tariff import DATABASES
+from smgw_emu.core.tariff import use_case
+from smgw_emu.core.tariff.base import NOT_A_UNIT
+from smgw_emu.core.tariff.terms import Terms
+from smgw_emu.core.usage_point import UsagePoint
+from smgw_emu.core.value_lists import parts_of, sources_of
 from smgw_emu.core.values import Reading
+
+_CONTROL = 11  # its list holds signals, not registers with a present state
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,40 +64,79 @@ class ConsumerView:
                 return point
         return None
 
+    def terms(self, point: UsagePoint) -> Terms:
+        """Return the contract with its meters and registers."""
+        return self.device.metering.rules.of(point).terms
+
     def billing_periods(self, point: UsagePoint, now: DeviceTime) -> list[BillingPeriod]:
         """Return the billing periods since the contract began, the last one open if it runs.
 
-        Calendar months of legal local time (TAF1: not shorter than a month; GW-N13 for TAF7).
+        In legal local time; for gas they begin at 06:00 (TAF1: not shorter than a month).
         """
         if now < point.begin:
             return []
         finish = point.finish
         last = now if finish is None else min(now, finish)
-        edges = [point.begin, *month_starts(point.begin, last)]
-        periods = [BillingPeriod(begin, end) for begin, end in pairwise(edges)]
+        clock = self.terms(point).clock
+        inner = [t for t in edges(point, clock, point.begin, last) if t != finish]
+        limits = [point.begin, *inner]
+        periods = [BillingPeriod(begin, end) for begin, end in pairwise(limits)]
         if finish is None or now < finish:
-            periods.append(BillingPeriod(edges[-1], None))
-        elif edges[-1] < finish:
-            periods.append(BillingPeriod(edges[-1], finish))
+            periods.append(BillingPeriod(limits[-1], None))
+        elif limits[-1] < finish:
+            periods.append(BillingPeriod(limits[-1], finish))
         return periods
+
+    def daily_clock(self, point: UsagePoint) -> str:
+        """Return the time of day of the daily values, ``hh:mm:ss``."""
+        return self.terms(point).daily.isoformat()
 
     def databases(self, point: UsagePoint) -> tuple[str, ...]:
         """Return the names of the contract's value lists."""
-        return DATABASES[point.taf]
+        return use_case(point).DATABASES
 
     def channels(self, point: UsagePoint, database: str) -> list[Channel]:
         """Return the registers of a list; they are known before the first line is written."""
         counts: dict[Obis, int] = {}
-        for owner in _owners(point, database):
-            counts.update(dict(self.device.store.channels(database, owner, point.period_s)))
+        for source in sources_of(self.device, point, database):
+            owned = self.device.store.channels(database, source.owner, source.series)
+            for obis, count in owned:
+                counts[obis] = counts.get(obis, 0) + count
         newest = {reading.obis: reading for reading in self.last_readings(point, database)}
-        meter = next(m for m in self.device.config.meter if m.key == point.meters[0].lower())
-        channels = []
-        for obis in meter.channels:
-            line = newest.get(obis)
-            scaler, unit = (line.scaler, line.unit) if line else (meter.scaler, meter.unit)
-            channels.append(Channel(obis, scaler, unit, counts.get(obis, 0)))
-        return channels
+        codes = dict.fromkeys(
+            [
+                code
+                for part in parts_of(self.device.config, point)
+                for code in self._codes(part, database)
+            ]
+        )
+        return [
+            Channel(obis, *self._shape(point, obis, newest.get(obis)), counts.get(obis, 0))
+            for obis in codes
+        ]
+
+    def _codes(self, point: UsagePoint, database: str) -> Sequence[Obis]:
+        if database not in use_case(point).DATABASES:
+            return []
+        rules = self.device.metering.rules.of(point)
+        return rules.terms.registers if database == "origin" else rules.codes(database)
+
+    def _shape(self, point: UsagePoint, obis: Obis, newest: Reading | None) -> tuple[int, int]:
+        """Return scaler and unit: of the newest line, of the present value, of the profile."""
+        if newest is not None:
+            return newest.scaler, newest.unit
+        current = self.device.metering.current
+        meters = [
+            meter
+            for part in parts_of(self.device.config, point)
+            for meter in self.terms(part).meters
+        ]
+        for meter in meters:
+            if (meter.key, obis) in current:
+                return current[meter.key, obis][2:]
+        if obis.medium == 0:
+            return 0, NOT_A_UNIT
+        return meters[0].scaler, meters[0].unit
 
     def readings(
         self,
@@ -103,37 +148,53 @@ class ConsumerView:
     ) -> list[Reading]:
         """Return lines with ``after < target <= until`` within the contract's validity."""
         lines: list[Reading] = []
-        for owner in _owners(point, database):
-            lines += self.device.store.readings(database, owner, point.period_s, after, until)
+        for source in sources_of(self.device, point, database):
+            begin, end = source.limits(after, until)
+            lines += self.device.store.readings(database, source.owner, source.series, begin, end)
         return self._shown(point, lines, only)
 
     def last_readings(
         self, point: UsagePoint, database: str, only: Collection[Obis] = ()
     ) -> list[Reading]:
         """Return the newest line of each register within the contract's validity."""
-        lines: list[Reading] = []
-        for owner in _owners(point, database):
-            newest = self.device.store.last_readings(database, owner, point.period_s, point.finish)
-            lines += newest.values()
-        return self._shown(point, lines, only)
+        cls, metering = use_case(point), self.device.metering
+        if not cls.STORED and database == "origin" and not point.sources:
+            return self._shown(point, [line for _, line in metering.read_current(point)], only)
+        if database == "calculated" and not point.sources and cls.TAF != _CONTROL:
+            active = self._newest(point, database)
+            now = metering.current_registers(point, database)
+            lines = {line.obis: line for line in (*active, *now)}
+            return self._shown(point, list(lines.values()), only)
+        return self._shown(point, self._newest(point, database), only)
+
+    def _newest(self, point: UsagePoint, database: str) -> list[Reading]:
+        newest: dict[Obis, Reading] = {}
+        for source in sources_of(self.device, point, database):
+            limit = source.ended or point.finish
+            owned = self.device.store.last_readings(database, source.owner, source.series, limit)
+            for obis, line in owned.items():
+                if obis not in newest or newest[obis].target <= line.target:
+                    newest[obis] = line
+        return list(newest.values())
 
     def _shown(
         self, point: UsagePoint, lines: list[Reading], only: Collection[Obis]
     ) -> list[Reading]:
-        begin, finish = point.begin, point.finish
+        codes = {
+            c for part in parts_of(self.device.config, point) for c in self.terms(part).registers
+        }
         shown = [
             line
             for line in lines
-            if line.target >= begin
-            and (finish is None or line.target <= finish)
+            if point.valid_at(line.target)
+            # meters of other contracts share the series: their registers are not this one's
+            and (
+                line.obis in codes
+                or line.meter in {p.name for p in parts_of(self.device.config, point)}
+            )
             and (not only or line.obis in only)
         ]
         if point.transparency:
             mark = bit(1)
             shown = [dataclasses.replace(x, smgw_word=x.smgw_word | mark) for x in shown]
         return sorted(shown, key=lambda line: (line.obis, line.target))
-
-
-def _owners(point: UsagePoint, database: str) -> list[str]:
-    """Origin lines belong to meters, all others to the usage point."""
-    return [m.lower() for m in point.meters] if database == "origin" else [point.name]

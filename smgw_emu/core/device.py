@@ -18,6 +18,7 @@ from smgw_emu.core.administration import Administration
 from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.device_clock import DeviceClock
 from smgw_emu.core.events import Event
+from smgw_emu.core.history import History
 from smgw_emu.core.instants import DAY, SECOND, DeviceTime, WorldTime
 from smgw_emu.core.life import LifeCycle, LifeInput
 from smgw_emu.core.logbook import Logbooks
@@ -66,6 +67,7 @@ class Device:
         self.id = config.device_id
         users = {consumer.login: consumer.logical_name for consumer in config.consumer}
         self.logbooks = Logbooks(store, users, catalogue)
+        self.history = History(store)
         self.metering = Metering(config, profile, store, self.logbooks, signer)
         self.life = LifeCycle(store, self.logbooks)
         self._prune_at = DeviceTime(0)
@@ -253,6 +255,7 @@ class Device:
         for key in sorted(known.keys() - wanted.keys()):
             self._log_profile(key, known[key], points, now, "removed")
             self.store.execute("DELETE FROM applied_profile WHERE kind = ? AND id = ?", key)
+            self.history.end(*key, now)
         for key, body_text in wanted.items():
             old = known.get(key)
             if old == body_text:
@@ -265,6 +268,7 @@ class Device:
             self.store.execute(
                 "INSERT OR REPLACE INTO applied_profile VALUES (?, ?, ?)", (*key, body_text)
             )
+            self.history.begin(*key, body_text, now)
 
     def _log_profile(
         self,
@@ -320,6 +324,7 @@ class Device:
         with self.store.transaction():
             self.logbooks.prune(now + -self.profile.retention.log_months * 31 * DAY)
             self.metering.prune(now)
+            self.history.prune(now + -self.profile.retention.values_months * 31 * DAY)
 
 
 def _communication(config: GatewayConfig) -> dict[str, dict[str, str]]:

@@ -48,17 +48,42 @@ class Obis:
         return f"{a}-{b}:{c}.{d}.{e}*{f}"
 
     @property
-    def untariffed_energy(self) -> bool:
-        """True for registers a gateway may register (TR-03109-1 v1.0 4.3.2 no. 2).
+    def medium(self) -> int:
+        """Group A: 1 electricity, 4 to 6 heat and cold, 7 gas, 8 and 9 water."""
+        return self.octets[0]
 
-        Electricity: A = 1 and E = 0; gas: A = 7, B = 0, C = 3 or 6, D = 0 or 6, E = 0.
+    @property
+    def can_be_registered(self) -> bool:
+        """True for registers a gateway may hold (TR-03109-1 v1.0 4.3.2 no. 2): untariffed ones.
+
+        Electricity: A = 1 and E = 0, and present values (D = 7), of which E is an index; gas:
+        A = 7, B = 0, C = 3 or 6, D = 0 or 6, E = 0. Heat, cold and water (GW-04), of which the
+        text says nothing: E = 0.
         """
         a, b, c, d, e, _ = self.octets
-        if a == 1:
-            return e == 0
-        return a == 7 and b == 0 and c in {3, 6} and d in {0, 6} and e == 0
+        if a == ELECTRICITY:
+            return e == 0 or d == _PRESENT
+        if a == GAS:
+            return b == 0 and c in {3, 6} and d in {0, 6} and e == 0
+        return a in OTHER_MEDIA and e == 0
+
+    @property
+    def is_counter(self) -> bool:
+        """True for registers that count: electricity D = 8, other media all but D = 7 and D = 2.
+
+        Group D of gas, heat and water: 0 is the index of a meter, 2 a flow, 7 a present value.
+        """
+        a, _, _, d, _, _ = self.octets
+        return d == _ENERGY if a == ELECTRICITY else d not in {2, _PRESENT}
+
+    def tariff(self, number: int) -> Obis:
+        """Return the code with tariff ``number`` in group E."""
+        return Obis(self.octets[:4] + bytes([number]) + self.octets[5:])
 
 
+ELECTRICITY, GAS = 1, 7
+OTHER_MEDIA = frozenset({4, 5, 6, 8, 9})  # heat cost, cold, heat, cold water, hot water
+_ENERGY, _PRESENT = 8, 7  # group D: time integral 1; instantaneous value
 ACTIVE_ENERGY_IMPORT = Obis(bytes.fromhex("0100010800ff"))
 ACTIVE_ENERGY_EXPORT = Obis(bytes.fromhex("0100020800ff"))
 ACTIVE_POWER = Obis(bytes.fromhex("0100100700ff"))

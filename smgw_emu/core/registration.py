@@ -1,27 +1,29 @@
-"""Registration: one value per register and registration period, chosen around the target time.
+"""Registration: one value per register and target time, chosen around it.
 
 Theory of operation (TR-03109-1 v1.0 4.3.2, 4.3.5; requirements GW-N09, GW-N10):
 
-* Targets lie on the raster of the period in UTC (00:00, 00:15, ...). Values are stamped on
-  arrival; a value counts for a target only if it arrived within the tolerance around it (1 % of
-  the period, 9 s at 900 s).
+* Targets come from a schedule: the raster of the registration period and, for use cases that
+  switch, moments of their own. Values are stamped on arrival; a value counts for a target only if
+  it arrived within the tolerance around it (1 % of the period, 9 s at 900 s).
 * Of the values in the window the one nearest to the target is taken, the earlier one of two
   equally near. The target is settled when every register has a value at or after it, else at the
-  end of the window.
+  end of the window. Windows may overlap; targets are settled in order.
 * A register without a value in the window repeats its last registered value with the old capture
   time and the new target; one that never had a value registers nothing.
 * Targets only rise: a clock step back does not register a target twice.
 
-The machine is sans-IO: reports and times go in, :class:`Registered` comes out.
+The machine is sans-IO: reports and times go in, :class:`Settled` comes out.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from smgw_emu.core.instants import SECOND, DeviceTime
+from smgw_emu.core.instants import MILLISECOND, SECOND, DeviceTime
 from smgw_emu.core.obis import Obis
+from smgw_emu.core.schedule import Schedule
 from smgw_emu.core.values import INT64_MAX, MeterReport, MeterValue, Reading
 
 
@@ -55,13 +57,30 @@ class _Sample:
     status: int | None
 
 
+@dataclass(slots=True)
+class _Window:
+    """The nearest samples before and after a target."""
+
+    target: DeviceTime
+    before: dict[Obis, _Sample] = field(default_factory=dict)
+    after: dict[Obis, _Sample] = field(default_factory=dict)
+
+    def take(self, sample: _Sample, tolerance: int) -> None:
+        distance = sample.capture - self.target
+        obis = sample.value.obis
+        if -tolerance <= distance <= 0:
+            self.before[obis] = sample
+        if 0 <= distance <= tolerance:
+            self.after.setdefault(obis, sample)
+
+
 class Registrar:
-    """Registers the values of one meter at one period.
+    """Registers the values of one meter on one schedule.
 
     Args:
         channels: the registers to hold.
-        period_s: registration period in seconds.
-        tolerance_permille: half width of the window in 1/1000 of the period.
+        schedule: when.
+        tolerance_ns: half width of the window.
         start: device time; the first target lies after it.
         last: newest stored line per register, to repeat and to keep targets rising.
         max_catch_up: most targets repeated after one forward step of the clock.
@@ -70,100 +89,134 @@ class Registrar:
     def __init__(
         self,
         channels: Iterable[Obis],
-        period_s: int,
-        tolerance_permille: int,
+        schedule: Schedule,
+        tolerance_ns: int,
         start: DeviceTime,
         last: Mapping[Obis, Reading] | None = None,
         max_catch_up: int = 4000,
     ) -> None:
-        self._channels = tuple(channels)
-        self._period = period_s * SECOND
-        self._tolerance = self._period * tolerance_permille // 1000
+        self.channels = tuple(channels)
+        self.schedule = schedule
+        self._tolerance = tolerance_ns
         self._max_catch_up = max_catch_up
         self._last: dict[Obis, Registered] = {}
         self._floor = start
         for obis, reading in (last or {}).items():
             self._last[obis] = _from_reading(reading)
             self._floor = max(self._floor, reading.target)
-        self._before: dict[Obis, _Sample] = {}
-        self._after: dict[Obis, _Sample] = {}
-        self.target = self._next_raster(self._floor)
+        self._latest: dict[Obis, _Sample] = {}
+        self._windows: deque[_Window] = deque()
+        self._open_next(self._floor)
 
-    def _next_raster(self, moment: DeviceTime) -> DeviceTime:
-        return DeviceTime((moment.ns // self._period + 1) * self._period)
+    @property
+    def floor(self) -> DeviceTime:
+        """The last target, or the start: later ones lie after it."""
+        return self._floor
+
+    @property
+    def target(self) -> DeviceTime:
+        """The target that is settled next."""
+        return self._windows[0].target
 
     def next_deadline(self) -> DeviceTime:
         """Return the end of the present target's window."""
-        return self.target + self._tolerance
+        return self._windows[0].target + self._tolerance
 
     def on_report(self, report: MeterReport, capture: DeviceTime) -> list[Settled]:
         """Take a meter's report that arrived at ``capture``; returns the targets it settles."""
         settled = self.on_time(capture)
+        while capture >= self._windows[-1].target + -self._tolerance:
+            self._open_next(self._windows[-1].target)
         for value in report.values:
-            if value.obis in self._channels and abs(value.value) <= INT64_MAX:
-                self._take(_Sample(capture, value, report.status))
-        if capture >= self.target and len(self._after) == len(self._channels):
+            if value.obis in self.channels and abs(value.value) <= INT64_MAX:
+                sample = _Sample(capture, value, report.status)
+                self._latest[value.obis] = sample
+                for window in self._windows:
+                    window.take(sample, self._tolerance)
+        while capture >= self.target and len(self._windows[0].after) == len(self.channels):
             settled.append(self._settle())
         return settled
 
-    def _take(self, sample: _Sample) -> None:
-        obis = sample.value.obis
-        distance = sample.capture - self.target
-        if -self._tolerance <= distance <= 0:
-            self._before[obis] = sample
-        if 0 <= distance <= self._tolerance:
-            self._after.setdefault(obis, sample)
-
     def on_time(self, now: DeviceTime) -> list[Settled]:
         """Settle every target whose window has passed."""
-        overdue = (now - self.target) // self._period
-        if overdue > self._max_catch_up:
-            self._clear()
-            self.target = self.target + (overdue - self._max_catch_up) * self._period
+        if now > self.next_deadline():
+            self._skip(now)
         settled = []
         while now > self.next_deadline():
             settled.append(self._settle())
         return settled
 
+    def add_target(self, moment: DeviceTime) -> None:
+        """Register at one more moment, which is not before the last target (an event)."""
+        self.schedule.add(moment)
+        if moment <= self._floor or moment >= self._windows[-1].target:
+            return
+        if any(window.target == moment for window in self._windows):
+            return
+        window = _Window(moment)
+        for sample in self._latest.values():
+            window.take(sample, self._tolerance)
+        later = [w for w in self._windows if w.target > moment]
+        earlier = [w for w in self._windows if w.target < moment]
+        self._windows = deque([*earlier, window, *later])
+
     def resync(self, now: DeviceTime) -> None:
         """Start again at the next target after ``now`` (the clock was set back)."""
-        self._clear()
-        self.target = self._next_raster(max(now, self._floor))
+        self._latest.clear()
+        self._windows.clear()
+        self._open_next(max(now, self._floor))
 
-    def _clear(self) -> None:
-        self._before.clear()
-        self._after.clear()
+    def _skip(self, now: DeviceTime) -> None:
+        """Leave out the oldest targets after a very long absence."""
+        far = now + -self._max_catch_up * self.schedule.period_ns
+        if far > self.target:
+            self._windows.clear()
+            self._open_next(far)
+
+    def _open_next(self, after: DeviceTime) -> None:
+        self._windows.append(_Window(self.schedule.after(after)))
 
     def _settle(self) -> Settled:
-        target = self.target
+        window = self._windows.popleft()
+        target = window.target
         values: list[Registered] = []
         missing: list[Obis] = []
-        for obis in self._channels:
-            registered = self._choose(obis)
+        for obis in self.channels:
+            registered = self._choose(window, obis)
             if registered is None:
                 missing.append(obis)
             else:
                 values.append(registered)
                 self._last[obis] = registered
-        self._clear()
         self._floor = target
-        self.target = target + self._period
+        if not self._windows:
+            self._open_next(target)
         return Settled(target, tuple(values), tuple(missing))
 
-    def _choose(self, obis: Obis) -> Registered | None:
-        before, after = self._before.get(obis), self._after.get(obis)
+    def _choose(self, window: _Window, obis: Obis) -> Registered | None:
+        target = window.target
+        before, after = window.before.get(obis), window.after.get(obis)
         sample = before or after
-        if before and after and after.capture - self.target < self.target - before.capture:
+        if before and after and after.capture - target < target - before.capture:
             sample = after
         if sample is not None:
             value = sample.value
-            return Registered(obis, self.target, sample.capture, value.value, value.scaler,
+            return Registered(obis, target, sample.capture, value.value, value.scaler,
                               value.unit, sample.status, repeated=False)  # fmt: skip
         last = self._last.get(obis)
         if last is None:
             return None
-        return Registered(obis, self.target, last.capture, last.value, last.scaler, last.unit,
+        return Registered(obis, target, last.capture, last.value, last.scaler, last.unit,
                           None, repeated=True)  # fmt: skip
+
+
+def tolerance_ns(period_s: int, permille: int, floor_ms: int) -> int:
+    """Return half the width of the registration window.
+
+    ``permille`` of the period, at least ``floor_ms``, always less than half the period.
+    """
+    period = period_s * SECOND
+    return min(max(period * permille // 1000, floor_ms * MILLISECOND), period // 2 - 1)
 
 
 def _from_reading(reading: Reading) -> Registered:

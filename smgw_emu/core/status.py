@@ -9,7 +9,7 @@ order. Two dialects exist (GW-N07, GW-N08); a condition without a bit in a diale
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import IntEnum, StrEnum
+from enum import IntEnum, IntFlag, StrEnum
 
 WORD_BITS = 32
 
@@ -105,7 +105,111 @@ def meter_word_from_sml(raw: int | None) -> int:
     """
     if raw is None or not 0 <= raw < 1 << WORD_BITS or raw & 0b111 != 0b100:
         return METER_IDLE
+    return _reverse(raw)
+
+
+def _reverse(raw: int) -> int:
     return int.from_bytes(raw.to_bytes(4, "little").translate(_REVERSED), "big")
+
+
+class WordKind(StrEnum):
+    """Which of the three meter words (``wan.md`` 5.4, Detailspezifikation v2.0 table 15.1)."""
+
+    ELECTRICITY = "electricity"
+    """Wired electricity, FNN Basiszaehler: bit 2 set."""
+    GAS = "gas"
+    """Wired gas, DVGW G 697: bit 3 set, bit 2 clear."""
+    WIRELESS = "wireless"
+    """OMS; no bit of its own marks it, the gateway word's bit 17 does (dialect ds-v2)."""
+
+
+class Fault(IntFlag):
+    """What a meter word reports, in the classes of table 15.1."""
+
+    WARNING = 1
+    ERROR = 2
+    TAMPER = 4
+    FATAL = 8
+
+
+def _bits(*numbers: int) -> int:
+    return sum(bit(number) for number in numbers)
+
+
+FAULT_BITS: dict[WordKind, dict[Fault, int]] = {
+    WordKind.ELECTRICITY: {
+        Fault.TAMPER: METER_MAGNETIC | METER_MECHANICAL,
+        Fault.FATAL: METER_FATAL,
+    },
+    WordKind.GAS: {
+        Fault.WARNING: _bits(8, 20, 21),
+        Fault.TAMPER: _bits(9, 10),
+        Fault.FATAL: METER_FATAL,
+    },
+    WordKind.WIRELESS: {
+        Fault.WARNING: _bits(2, 4, 6, 10),
+        Fault.ERROR: _bits(3, 27),
+        Fault.TAMPER: _bits(1, 7),
+        Fault.FATAL: _bits(5, 28),
+    },
+}
+
+
+def faults_of(word: int, kind: WordKind) -> Fault:
+    """Return what a meter word reports."""
+    found = Fault(0)
+    for fault, mask in FAULT_BITS[kind].items():
+        if word & mask:
+            found |= fault
+    return found
+
+
+def word_kind(smgw: int, meter: int, dialect: Dialect) -> WordKind:
+    """Tell which meter word stands in a status word."""
+    if dialect is Dialect.DS_V2 and smgw & bit(17):
+        return WordKind.WIRELESS
+    if meter & bit(3) and not meter & bit(2):
+        return WordKind.GAS
+    return WordKind.ELECTRICITY
+
+
+def meter_word(raw: int | None, kind: WordKind, dialect: Dialect) -> int:
+    """Turn a meter's raw status into the word on the wire.
+
+    ``raw``: wired: status of the SML register (bit 0 = least significant); wireless: the word
+    itself in printed order; None: the meter sent none.
+
+    ``fnn-ptb`` has no bit that marks a wireless word, and its readers would take it for a wired
+    one; there tamper and fatal faults are shown in the bits of the electricity word [own choice].
+    """
+    if kind is WordKind.ELECTRICITY:
+        return meter_word_from_sml(raw)
+    if kind is WordKind.GAS:
+        good = raw is not None and 0 <= raw < 1 << WORD_BITS and raw & 0b1111 == 0b1000
+        return _reverse(raw or 0) if good else bit(3)
+    word = raw if raw is not None and 0 <= raw < 1 << WORD_BITS else 0
+    if dialect is Dialect.DS_V2:
+        return word
+    faults = faults_of(word, kind)
+    shown = METER_IDLE
+    if word & bit(1):
+        shown |= METER_MAGNETIC
+    if word & bit(7):
+        shown |= METER_MECHANICAL
+    return shown | (METER_FATAL if faults & Fault.FATAL else 0)
+
+
+def word_conditions(word: int, kind: WordKind) -> set[Condition]:
+    """Return what the gateway's word says because of a wireless meter's word (bits 14, 15, 17)."""
+    if kind is not WordKind.WIRELESS:
+        return set()
+    faults = faults_of(word, kind)
+    conditions = {Condition.WIRELESS}
+    if faults & Fault.TAMPER:
+        conditions.add(Condition.METER_TAMPER)
+    if faults & Fault.ERROR:
+        conditions.add(Condition.METER_ERROR)
+    return conditions
 
 
 class PtbStatus(IntEnum):
@@ -118,17 +222,24 @@ class PtbStatus(IntEnum):
     FATAL_ERROR = 4
 
 
-_CRITICAL_SMGW = bit(9) | bit(14)
-_CRITICAL_METER = METER_MAGNETIC | METER_MECHANICAL
+_FATAL_SMGW = bit(8)
+# fnn-ptb: time invalid, value unusable. ds-v2 (table 15.1): time invalid, no value, meter tamper;
+# the text gives no mapping to a PTB status, this is our reading.
+_CRITICAL_SMGW = {
+    Dialect.FNN_PTB: bit(9) | bit(14),
+    Dialect.DS_V2: bit(9) | bit(13) | bit(14),
+}
+_TEMPORARY_SMGW = {Dialect.FNN_PTB: bit(13), Dialect.DS_V2: bit(15)}
 
 
-def ptb_status(smgw: int, meter: int) -> PtbStatus:
-    """Map a word pair of dialect ``fnn-ptb`` to its PTB status, first match wins (GW-N07)."""
-    if smgw & bit(8) or meter & METER_FATAL:
+def ptb_status(smgw: int, meter: int, dialect: Dialect = Dialect.FNN_PTB) -> PtbStatus:
+    """Map a word pair to its PTB status, first match wins (GW-N07)."""
+    faults = faults_of(meter, word_kind(smgw, meter, dialect))
+    if smgw & _FATAL_SMGW or faults & Fault.FATAL:
         return PtbStatus.FATAL_ERROR
-    if smgw & _CRITICAL_SMGW or meter & _CRITICAL_METER:
+    if smgw & _CRITICAL_SMGW[dialect] or faults & Fault.TAMPER:
         return PtbStatus.CRITICAL_TEMPORARY_ERROR
-    if smgw & bit(13):
+    if smgw & _TEMPORARY_SMGW[dialect]:
         return PtbStatus.TEMPORARY_ERROR
     if smgw & bit(12):
         return PtbStatus.WARNING

@@ -18,7 +18,7 @@ from smgw_emu.core.instants import MILLISECOND, DeviceTime
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.values import Reading
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _DAMAGE = ("malformed", "not a database", "corrupt", "disk i/o error", "no such table")
 _READING = (
     "r.sequence, r.target, r.capture, r.value, r.scaler, r.unit, r.smgw_word, r.meter_word,"
@@ -40,7 +40,7 @@ class Store:
     def __init__(self, path: Path | str) -> None:
         self.path = str(path)
         self._depth = 0
-        self._channels: dict[tuple[str, str, int, bytes], int] = {}
+        self._channels: dict[tuple[str, str, str, bytes], int] = {}
         with self._guard():
             self._db = sqlite3.connect(self.path, isolation_level=None, timeout=5)
         try:
@@ -145,13 +145,17 @@ class Store:
 
     # -- value lists -----------------------------------------------------------------------
 
-    def add_reading(self, database: str, owner: str, period_s: int, reading: Reading) -> int:
+    def add_reading(
+        self, database: str, owner: str, series: str, reading: Reading, reason: str = ""
+    ) -> int:
         """Append a line to a value list; returns its sequence number.
+
+        ``reason`` says why it was written, "" for the end of a registration period.
 
         Raises:
             StoreError: the list already has a line for that target.
         """
-        channel = self._channel(database, owner, period_s, reading.obis)
+        channel = self._channel(database, owner, series, reading.obis)
         row = (
             channel,
             reading.target.seconds,
@@ -163,11 +167,12 @@ class Store:
             reading.meter_word,
             int(reading.repeated),
             reading.signature,
+            reason,
         )
         with self._guard():
             cursor = self._db.execute(
                 "INSERT INTO reading (channel, target, capture, value, scaler, unit, smgw_word,"
-                " meter_word, repeated, signature) VALUES (?,?,?,?,?,?,?,?,?,?)",
+                " meter_word, repeated, signature, reason) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
                 row,
             )
         return int(cursor.lastrowid or 0)
@@ -176,41 +181,41 @@ class Store:
         self,
         database: str,
         owner: str,
-        period_s: int,
+        series: str,
         after: DeviceTime,
         until: DeviceTime,
     ) -> list[Reading]:
         """Return the lines with ``after < target <= until``, ascending by target."""
         rows = self.execute(
             f"SELECT {_READING} FROM reading r JOIN channel c ON c.id = r.channel"  # noqa: S608
-            " WHERE c.database = ? AND c.owner = ? AND c.period = ? AND r.target > ?"
+            " WHERE c.database = ? AND c.owner = ? AND c.series = ? AND r.target > ?"
             " AND r.target <= ? ORDER BY r.target, c.obis",
-            (database, owner, period_s, after.seconds, until.seconds),
+            (database, owner, series, after.seconds, until.seconds),
         )
         return [_reading(row) for row in rows]
 
     def last_readings(
-        self, database: str, owner: str, period_s: int, until: DeviceTime | None = None
+        self, database: str, owner: str, series: str, until: DeviceTime | None = None
     ) -> dict[Obis, Reading]:
         """Return the newest line of each register (not after ``until``)."""
         limit = until.seconds if until is not None else 1 << 62
         rows = self.execute(
             f"SELECT {_READING} FROM channel c JOIN reading r ON r.channel = c.id"  # noqa: S608
-            " WHERE c.database = ? AND c.owner = ? AND c.period = ? AND r.target ="
+            " WHERE c.database = ? AND c.owner = ? AND c.series = ? AND r.target ="
             " (SELECT max(target) FROM reading WHERE channel = c.id AND target <= ?)"
             " ORDER BY c.obis",
-            (database, owner, period_s, limit),
+            (database, owner, series, limit),
         )
         readings = [_reading(row) for row in rows]
         return {reading.obis: reading for reading in readings}
 
-    def channels(self, database: str, owner: str, period_s: int) -> list[tuple[Obis, int]]:
+    def channels(self, database: str, owner: str, series: str) -> list[tuple[Obis, int]]:
         """Return the registers of a list with their number of lines."""
         rows = self.execute(
             "SELECT c.obis, count(r.sequence) FROM channel c LEFT JOIN reading r"
-            " ON r.channel = c.id WHERE c.database = ? AND c.owner = ? AND c.period = ?"
+            " ON r.channel = c.id WHERE c.database = ? AND c.owner = ? AND c.series = ?"
             " GROUP BY c.id ORDER BY c.obis",
-            (database, owner, period_s),
+            (database, owner, series),
         )
         return [(Obis(row[0]), row[1]) for row in rows]
 
@@ -228,17 +233,17 @@ class Store:
         """Return the number of lines in all lists."""
         return int(self.execute("SELECT count(*) FROM reading")[0][0])
 
-    def _channel(self, database: str, owner: str, period_s: int, obis: Obis) -> int:
-        key = (database, owner, period_s, obis.octets)
+    def _channel(self, database: str, owner: str, series: str, obis: Obis) -> int:
+        key = (database, owner, series, obis.octets)
         known = self._channels.get(key)
         if known is not None:
             return known
         self.execute(
-            "INSERT OR IGNORE INTO channel (database, owner, period, obis) VALUES (?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO channel (database, owner, series, obis) VALUES (?, ?, ?, ?)",
             key,
         )
         rows = self.execute(
-            "SELECT id FROM channel WHERE database = ? AND owner = ? AND period = ? AND obis = ?",
+            "SELECT id FROM channel WHERE database = ? AND owner = ? AND series = ? AND obis = ?",
             key,
         )
         self._channels[key] = int(rows[0][0])

@@ -18,9 +18,10 @@ from smgw_emu.bench.emt import Quality
 from smgw_emu.bench.gwa.commission import Commissioning, CommissionPlan, Step
 from smgw_emu.bench.meters import ElectricityMeter
 from smgw_emu.bench.meters.outputs import SocketOutput, Transmitter
-from smgw_emu.core.config import Meter, UsagePoint
 from smgw_emu.core.errors import SmgwError
 from smgw_emu.core.instants import DAY, MINUTE, SECOND, DeviceTime, WorldTime
+from smgw_emu.core.meter_profile import Meter
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.gateway import Gateway
 from smgw_emu.lab.access import Access, ControlAccess, HanAccess, write_access
 from smgw_emu.lab.market import Market
@@ -224,7 +225,7 @@ def _market(household: Household) -> dict[str, Any]:
         lines = running.device.store.readings(
             "origin",
             household.meter.id.lower,
-            _QUARTER_S,
+            str(_QUARTER_S),
             value.target + -1,
             value.target,
         )

@@ -30,8 +30,8 @@ from starlette.routing import Route
 from smgw_emu.bench.gwa import Administrator, DeliveryNote, GatewaySession
 from smgw_emu.bench.gwa.commission import Commissioning, CommissionPlan, Step
 from smgw_emu.core.administration import Record
-from smgw_emu.core.config import UsagePoint
 from smgw_emu.core.errors import SmgwError
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.lab.control import HttpService
 from smgw_emu.lab.plan import KINDS
 

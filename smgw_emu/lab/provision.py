@@ -308,7 +308,7 @@ def peek_recording(path: Path) -> tuple[str, list[str]]:
             registers = [
                 value.obis.hex
                 for value in report.values
-                if value.unit == UNIT_WATT_HOUR and value.obis.untariffed_energy
+                if value.unit == UNIT_WATT_HOUR and value.obis.can_be_registered
             ]
             if registers:
                 return report.meter.upper(), registers

@@ -148,6 +148,7 @@ class Registration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     period_s: Positive
     tolerance_permille: Natural
+    tolerance_floor_ms: Natural
     status_dialect: Literal["fnn-ptb", "ds-v2"]
     max_catch_up: Positive
 

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from smgw_emu.core.config import GatewayConfig, Link, UsagePoint
+from smgw_emu.core.config import GatewayConfig, Link
 from smgw_emu.core.device import Device
 from smgw_emu.core.errors import SmgwError
 from smgw_emu.core.instants import DAY, SECOND, DeviceTime, WorldTime
 from smgw_emu.core.leds import AdminChannel
 from smgw_emu.core.life import Life, LifeInput
 from smgw_emu.core.outbox import ADMINISTRATOR, Message, Outbox
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import WanProfile
 from smgw_emu.profiles import Profile
 from smgw_emu.transport.clock import Clock, Timer

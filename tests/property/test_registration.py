@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from smgw_emu.core.instants import SECOND, DeviceTime
 from smgw_emu.core.obis import ACTIVE_ENERGY_EXPORT, ACTIVE_ENERGY_IMPORT
-from smgw_emu.core.registration import Registrar
 from smgw_emu.core.values import MeterReport, MeterValue
 
 PERIOD = 900
@@ -17,6 +16,11 @@ IMPORT, EXPORT = ACTIVE_ENERGY_IMPORT, ACTIVE_ENERGY_EXPORT
 
 def report(value: int, *obis) -> MeterReport:
     return MeterReport("m", tuple(MeterValue(o, value, -1, 30) for o in obis or (IMPORT,)), 4)
+
+
+def new_registrar(channels, start=DeviceTime(0), **more) -> Registrar:
+    schedule = Schedule(Raster(PERIOD))
+    return Registrar(channels, schedule, tolerance_ns(PERIOD, 10, 400), start, **more)
 
 
 def naive(arrivals: list[tuple[int, int]], end: int) -> list[tuple[int, int, int, bool]]:
@@ -56,7 +60,7 @@ def test_registration_agrees_with_the_naive_model(moments):
     """Nearest value in the window of 1 %, else the last one repeated, for every target."""
     arrivals = [(t, 1000 + n) for n, t in enumerate(moments)]
     end = 9 * PERIOD
-    registrar = Registrar([IMPORT], PERIOD, 10, DeviceTime(0))
+    registrar = new_registrar([IMPORT], DeviceTime(0))
     settled = []
     for t, v in arrivals:
         settled += registrar.on_report(report(v), DeviceTime.from_seconds(t))
@@ -72,7 +76,7 @@ def test_registration_agrees_with_the_naive_model(moments):
 @given(times, st.integers(1, 10**9), st.integers(-30, 30))
 def test_the_order_of_deadlines_and_reports_does_not_matter(moments, nudge, shift):
     """Calling on_time at every deadline gives what late calls give."""
-    eager, lazy = (Registrar([IMPORT], PERIOD, 10, DeviceTime(0)) for _ in range(2))
+    eager, lazy = (new_registrar([IMPORT], DeviceTime(0)) for _ in range(2))
     first, second = [], []
     for t in moments:
         at = DeviceTime.from_seconds(t)
@@ -86,7 +90,7 @@ def test_the_order_of_deadlines_and_reports_does_not_matter(moments, nudge, shif
 
 def test_every_register_is_settled_together():
     """A target closes at once only when each register has a value at or after it."""
-    registrar = Registrar([IMPORT, EXPORT], PERIOD, 10, DeviceTime(0))
+    registrar = new_registrar([IMPORT, EXPORT], DeviceTime(0))
     assert registrar.on_report(report(1, IMPORT), DeviceTime.from_seconds(900)) == []
     (settled,) = registrar.on_report(report(2, EXPORT), DeviceTime.from_seconds(903))
     assert [(v.obis, v.value) for v in settled.values] == [(IMPORT, 1), (EXPORT, 2)]
@@ -94,7 +98,7 @@ def test_every_register_is_settled_together():
 
 def test_a_register_that_never_spoke_is_missing_not_invented():
     """Nothing is repeated that was never measured (GW-03)."""
-    registrar = Registrar([IMPORT, EXPORT], PERIOD, 10, DeviceTime(0))
+    registrar = new_registrar([IMPORT, EXPORT], DeviceTime(0))
     registrar.on_report(report(1, IMPORT), DeviceTime.from_seconds(899))
     (settled,) = registrar.on_time(DeviceTime.from_seconds(910))
     assert settled.missing == (EXPORT,)
@@ -104,7 +108,7 @@ def test_a_register_that_never_spoke_is_missing_not_invented():
 @given(st.lists(st.integers(0, 20 * PERIOD), min_size=1, max_size=10))
 def test_targets_only_rise_whatever_the_clock_does(moments):
     """Steps back and forth never settle a target twice."""
-    registrar = Registrar([IMPORT], PERIOD, 10, DeviceTime(0))
+    registrar = new_registrar([IMPORT], DeviceTime(0))
     targets = []
     for number, t in enumerate(moments):
         at = DeviceTime.from_seconds(t)
@@ -116,7 +120,7 @@ def test_targets_only_rise_whatever_the_clock_does(moments):
 
 def test_a_huge_step_forward_is_bounded():
     """A clock set ten years ahead repeats max_catch_up targets, not 350 000."""
-    registrar = Registrar([IMPORT], PERIOD, 10, DeviceTime(0), max_catch_up=10)
+    registrar = new_registrar([IMPORT], DeviceTime(0), max_catch_up=10)
     registrar.on_report(report(1), DeviceTime.from_seconds(900))
     settled = registrar.on_time(DeviceTime(10 * 365 * 86400 * SECOND))
     assert len(settled) <= 11

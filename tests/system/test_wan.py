@@ -17,11 +17,12 @@ from smgw_emu.bench.gwa import GatewayError
 from smgw_emu.bench.gwa.commission import Commissioning
 from smgw_emu.bench.pki import Role, TestPki, der
 from smgw_emu.bench.wakeup import wakeup_packet
-from smgw_emu.core.config import Consumer, Link, UsagePoint
+from smgw_emu.core.config import Consumer, Link
 from smgw_emu.core.errors import SmgwError
 from smgw_emu.core.ids import DeviceId
 from smgw_emu.core.instants import DAY, HOUR, MINUTE, SECOND, DeviceTime
 from smgw_emu.core.leds import AdminChannel
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import HanProfile, Technician
 from smgw_emu.gateway import Gateway
 from smgw_emu.transport.clock import sleep
@@ -1071,8 +1072,8 @@ def test_a_meter_is_exchanged_and_a_consumer_moves_out(tmp_path):
     """H26, H27, GW-11, GW-26, GW-27."""
 
     async def work(lab):
-        from smgw_emu.core.config import Meter
         from smgw_emu.core.contracts import ConsumerView
+        from smgw_emu.core.meter_profile import Meter
 
         await lab.commission()
         await lab.clock.advance(HOUR)

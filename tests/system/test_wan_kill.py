@@ -15,9 +15,11 @@ from smgw_emu.bench.gwa import Administrator, DeliveryNote, GatewayError, Regist
 from smgw_emu.bench.gwa.commission import Commissioning, CommissionPlan
 from smgw_emu.bench.gwa.note import FORMAT
 from smgw_emu.bench.pki import Role, TestPki
-from smgw_emu.core.config import Consumer, Meter, UsagePoint
+from smgw_emu.core.config import Consumer
 from smgw_emu.core.errors import SmgwError
 from smgw_emu.core.instants import DeviceTime
+from smgw_emu.core.meter_profile import Meter
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.lab.factory import FactoryPlan, make_gateway
 from smgw_emu.profiles import load
 from smgw_emu.transport.clock import SystemClock

@@ -16,8 +16,10 @@ from wan_lab import CONFIG, GATEWAY, METER, ROOT, SCHEMA, AdminLab
 from hsm_sim import Purpose
 from hsm_sim.slots import wan_certificate
 from smgw_emu.bench.pki import Role, TestPki, der
-from smgw_emu.core.config import Consumer, Meter, UsagePoint
+from smgw_emu.core.config import Consumer
 from smgw_emu.core.errors import SmgwError
+from smgw_emu.core.meter_profile import Meter
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import (
     ClsProfile,
     HanProfile,
@@ -248,7 +250,7 @@ def test_a_change_is_in_the_logs_the_norm_names(lab):
 
 REFUSED = {
     "taf without its meter": ("usage-point", lambda lab: msgspec.structs.replace(POINT, emts=()), 422, "meter 1EMU0000000001 is not configured"),
-    "taf this device cannot": ("usage-point", lambda lab: msgspec.structs.replace(POINT, taf=9, emts=()), 422, "TAF 9 is not available"),
+    "taf this device cannot": ("usage-point", lambda lab: msgspec.structs.replace(POINT, taf=15, emts=()), 422, "TAF 15 is not available"),
     "session above 48 h": ("wan", lambda lab: emt_profile(lab, max_session_s=172_801), 422, "max_session_s"),
     "EMT with MANAGEMENT": ("wan", lambda lab: emt_profile(lab, scenario="MANAGEMENT"), 422, "is not for role EMT"),
     "no address": ("wan", lambda lab: emt_profile(lab, addresses=()), 422, "addresses"),

@@ -47,12 +47,16 @@ def test_other_obis_texts_are_refused(text):
         ("7-0:3.0.0", True),
         ("7-0:3.1.0", False),
         ("7-1:3.0.0", False),
-        ("8-0:1.0.0", False),
+        ("8-0:1.0.0", True),
+        ("8-0:1.0.1", False),
+        ("6-0:1.0.0", True),
+        ("1-0:81.7.4", True),
+        ("129-0:199.130.3", False),
     ],
 )
 def test_only_untariffed_registers_may_be_registered(text, allowed):
-    """Electricity E = 0; gas B = 0, C 3 or 6, D 0 or 6, E = 0."""
-    assert Obis.parse(text).untariffed_energy is allowed
+    """Electricity E = 0 or a present value; gas B = 0, C 3 or 6, D 0 or 6, E = 0; others E = 0."""
+    assert Obis.parse(text).can_be_registered is allowed
 
 
 @pytest.mark.req("GW-N01")

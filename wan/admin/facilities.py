@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from smgw_emu.core.config import GatewayConfig, UsagePoint
+from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.device import Device
 from smgw_emu.core.images import ImageStore
 from smgw_emu.core.instants import DeviceTime
 from smgw_emu.core.outbox import Outbox
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import Settings
 from wan.admin.keys import KeyRing
 from wan.cosem.documents import MethodResponse, write_response

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import msgspec
 
-from smgw_emu.core.config import UsagePoint
 from smgw_emu.core.life import LifeInput
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import Settings
 from wan.admin.base import DONE, Plain, date_time
 from wan.admin.facilities import Facilities

@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 
 from smgw_emu.core.administration import Record, record_key
-from smgw_emu.core.config import Consumer, Meter, UsagePoint
+from smgw_emu.core.config import Consumer
+from smgw_emu.core.meter_profile import Meter
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import (
     ClsProfile,
     HanProfile,

@@ -14,10 +14,12 @@ import msgspec
 
 from hsm_sim import Purpose, SecurityModuleError
 from smgw_emu.core.administration import Record, Stored, record_key
-from smgw_emu.core.config import GatewayConfig, Meter, UsagePoint
+from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.errors import ConfigError
 from smgw_emu.core.instants import SECOND
 from smgw_emu.core.life import LifeInput
+from smgw_emu.core.meter_profile import Meter
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import WanProfile
 from wan.admin.base import Provider
 from wan.admin.facilities import Facilities

@@ -1,47 +1,52 @@
 """What is due to the market, and when (TR-03109-1 v1.0 4.3.6, 3.2.2 WAF5; H10, W15).
 
-Theory of operation. A contract with market participants has dispatch moments: a series of readings
-(TAF 7) once a day at its ``capture_time`` of legal local time, all others at the end of a billing
-period. A moment is due when the registration window of its last value and the dispatch delay are
-over. Then the values since the last dispatch are put into the outbox, one message per participant,
-and the mark "dispatched until" moves, in one transaction. So after an outage every period goes out
-once, in order; a participant that is added gets values from then on.
+Theory of operation. A contract with market participants has dispatch moments, as its use case says:
+once a day at its ``capture_time`` of legal local time (TAF 7, 13), or at the end of a billing
+period (TAF 1 to 5, 8). Others send at once: in a cycle or on events (TAF 9 to 12, 14, 16), or when
+the administrator retrieves a day (TAF 6). A moment is due when the registration window of its last
+value and the dispatch delay are over. Then the values since the last dispatch are put into the
+outbox, one message per participant, and the mark "dispatched until" moves, in one transaction. So
+after an outage every period goes out once, in order; a participant that is added gets values from
+then on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import date
 
-from smgw_emu.core.config import UsagePoint
+from smgw_emu.core.billing import last_edge, next_edge
 from smgw_emu.core.device import Device
-from smgw_emu.core.instants import SECOND, DeviceTime
-from smgw_emu.core.legal_time import at_local, local, month_start, next_month_start
+from smgw_emu.core.instants import DAY, SECOND, DeviceTime
+from smgw_emu.core.legal_time import at_local, billing_day, next_day_start
 from smgw_emu.core.outbox import ADMINISTRATOR, Outbox
 from smgw_emu.core.status import bit, word_hex
+from smgw_emu.core.tariff import use_case
+from smgw_emu.core.tariff.stages import ACTIVE_STAGE
+from smgw_emu.core.tariff.terms import Terms
+from smgw_emu.core.usage_point import UsagePoint
+from smgw_emu.core.value_lists import sources_of
 from smgw_emu.core.values import Reading
-from smgw_emu.core.wan_profiles import WanProfile
+from smgw_emu.core.wan_profiles import WanProfile, need
 from wan.delivery.document import VALUE_LIST, Column, Entry, ValueList, write_value_list
 
 _NOT_FOR_BILLING = bit(1)
 
 
-def next_moment(point: UsagePoint, after: DeviceTime) -> DeviceTime:
-    """Return the first dispatch moment of a contract after ``after``."""
-    if point.taf == 7:
-        day = local(after)
-        moment = at_local(day, point.daily_at)
-        return moment if moment > after else at_local(day + timedelta(days=1), point.daily_at)
-    return next_month_start(after)
+def next_moment(terms: Terms, after: DeviceTime) -> DeviceTime | None:
+    """Return the first dispatch moment of a contract after ``after``; None: it has none."""
+    point, cls = terms.point, use_case(terms.point)
+    if cls.DISPATCH == "daily":
+        return next_day_start(after, terms.daily)
+    return next_edge(point, terms.clock, after) if cls.DISPATCH == "period" else None
 
 
-def last_moment(point: UsagePoint, now: DeviceTime) -> DeviceTime:
+def last_moment(terms: Terms, now: DeviceTime) -> DeviceTime:
     """Return the last dispatch moment not after ``now``."""
-    if point.taf == 7:
-        day = local(now)
-        moment = at_local(day, point.daily_at)
-        return moment if moment <= now else at_local(day - timedelta(days=1), point.daily_at)
-    return month_start(now)
+    point, cls = terms.point, use_case(terms.point)
+    if cls.DISPATCH == "daily":
+        return at_local(billing_day(now, terms.daily), terms.daily)
+    return last_edge(point, terms.clock, now)
 
 
 def delivery_target(point: UsagePoint) -> str:
@@ -63,6 +68,9 @@ class Dispatcher:
         self._outbox = outbox
         self._delay_s = delay_s
         self._due: dict[tuple[str, str], DeviceTime] = {}
+        self._fresh: list[str] = []
+        self._fresh_at = DeviceTime(0)
+        device.metering.on_send = self.send
 
     def start(self, now: DeviceTime) -> None:
         """Look up what was dispatched last; also after a change of the configuration."""
@@ -88,7 +96,7 @@ class Dispatcher:
         )
         if rows:
             return DeviceTime.from_seconds(rows[0][0])
-        begin = max(point.begin, last_moment(point, now))
+        begin = max(point.begin, last_moment(self._terms(point), now))
         self._mark(point, receiver, begin)
         return begin
 
@@ -103,8 +111,11 @@ class Dispatcher:
         finish = point.finish
         if finish is not None and until >= finish:
             return None
-        moment = next_moment(point, until)
-        return moment if finish is None else min(moment, finish)
+        moment = next_moment(self._terms(point), until)
+        return moment if finish is None or moment is None else min(moment, finish)
+
+    def _terms(self, point: UsagePoint) -> Terms:
+        return self._device.metering.rules.of(point).terms
 
     def _ready(self, point: UsagePoint, moment: DeviceTime) -> DeviceTime:
         window = point.period_s * self._device.profile.registration.tolerance_permille // 1000
@@ -112,6 +123,8 @@ class Dispatcher:
 
     def next_deadline(self) -> DeviceTime | None:
         """Return when something is due."""
+        if self._fresh:
+            return self._fresh_at
         points = {point.name: point for point in self._device.config.usage_point}
         return min(
             (self._ready(points[key[0]], moment) for key, moment in self._due.items()),
@@ -120,7 +133,7 @@ class Dispatcher:
 
     def on_deadline(self, now: DeviceTime) -> list[str]:
         """Queue what is due; returns the receivers that have new messages."""
-        fresh: list[str] = []
+        fresh, self._fresh = self._fresh, []
         for point, receiver in self._assignments():
             key = point.name, receiver.name
             while (moment := self._due.get(key)) is not None and now >= self._ready(point, moment):
@@ -138,33 +151,87 @@ class Dispatcher:
             begin = self._until(point, receiver.name, now)
             readings = self._readings(point, begin, moment)
             self._mark(point, receiver.name, moment)
-            return self._queue(point, receiver, readings, now)
+            return self._queue(point, receiver, readings, now, "due")
 
     def _readings(
         self, point: UsagePoint, after: DeviceTime, until: DeviceTime
     ) -> list[tuple[str, Reading]]:
-        store = self._device.store
-        database = "origin" if point.taf == 7 else "derived"
-        owners = [m.lower() for m in point.meters] if database == "origin" else [point.name]
-        return [
-            (owner, reading)
-            for owner in owners
-            for reading in store.readings(database, owner, point.period_s, after, until)
+        cls = use_case(point)
+        found = [
+            item
+            for database in cls.DELIVERED
+            for item in self._lines(point, database, after, until)
         ]
+        if point.change_list and "calculated" in cls.DATABASES:
+            changes = self._lines(point, "calculated", after, until)
+            found += [item for item in changes if item[1].obis == ACTIVE_STAGE]
+        return found
+
+    def _lines(
+        self, point: UsagePoint, database: str, after: DeviceTime, until: DeviceTime
+    ) -> list[tuple[str, Reading]]:
+        device = self._device
+        found = []
+        for source in sources_of(device, point, database):
+            begin, end = source.limits(after, until)
+            lines = device.store.readings(database, source.owner, source.series, begin, end)
+            registers = self._terms(source.point).registers
+            found += [
+                (source.owner, line)
+                for line in lines
+                if database != "origin" or line.obis in registers
+            ]
+        return found
+
+    # -- at once ---------------------------------------------------------------------------
+
+    def send(
+        self, point: UsagePoint, values: list[tuple[str, Reading]], reason: str, now: DeviceTime
+    ) -> None:
+        """Queue values of a cycle or an event, in the transaction of what caused them."""
+        for candidate, receiver in self._assignments():
+            if candidate.name == point.name:
+                self._fresh += self._queue(point, receiver, values, now, reason)
+        self._fresh_at = now
+
+    def retrieve(self, point: UsagePoint, day: date, now: DeviceTime) -> int:
+        """Queue the daily values of a date (TAF6); returns the messages.
+
+        Each retrieval is in the consumer's log. Raises ConfigError beyond six weeks.
+        """
+        terms = self._terms(point)
+        need("daily" in use_case(point).DATABASES, f"TAF{point.taf} has no daily values")
+        target = at_local(day, terms.daily)
+        keep = self._device.profile.retention.daily_days
+        need(target <= now, "the day has not begun")
+        need(target >= now + -keep * DAY, f"daily values are kept for {keep} days")
+        values = self._lines(point, "daily", target + -1, target)
+        receivers: list[str] = []
+        with self._device.store.transaction():
+            for candidate, receiver in self._assignments():
+                if candidate.name != point.name or not values:
+                    continue
+                receivers += self._queue(point, receiver, values, now, "retrieved")
+                self._device.logbooks.write(
+                    "values-retrieved",
+                    now,
+                    consumers=[point.consumer],
+                    subject=point.logical_name,
+                    usage_point=point.name,
+                    date=day.isoformat(),
+                    emt=receiver.name,
+                )
+        return len(receivers)
 
     def read_now(self, point: UsagePoint, now: DeviceTime) -> int:
         """Queue the present readings of a contract's meters (GW-45); returns the messages."""
         store = self._device.store
-        values = [
-            (owner, reading)
-            for owner in (meter.lower() for meter in point.meters)
-            for reading in self._device.metering.read_current(owner)
-        ]
+        values = self._device.metering.read_current(point)
         receivers: list[str] = []
         with store.transaction():
             for candidate, receiver in self._assignments():
                 if candidate.name == point.name:
-                    receivers += self._queue(point, receiver, values, now)
+                    receivers += self._queue(point, receiver, values, now, "ordered")
         return len(receivers)
 
     def _queue(
@@ -173,6 +240,7 @@ class Dispatcher:
         receiver: WanProfile,
         readings: list[tuple[str, Reading]],
         now: DeviceTime,
+        reason: str,
     ) -> list[str]:
         if not readings:
             return []
@@ -182,6 +250,7 @@ class Dispatcher:
             "subject": point.logical_name,
             "emt": receiver.name,
             "count": len(readings),
+            "reason": reason,
             "begin": ordered[0][0].iso(),
             "first": ordered[0][1],
             "end": ordered[-1][0].iso(),

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from smgw_emu.core.config import UsagePoint
 from smgw_emu.core.obis import Obis
+from smgw_emu.core.usage_point import UsagePoint
 
 BILLING_PERIOD = "calendar-month"  # TR-03109-1 v1.0 4.2.2.1: not shorter than one month
 

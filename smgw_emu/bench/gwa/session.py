@@ -12,8 +12,8 @@ from typing import Any
 from hsm_sim import Purpose
 from smgw_emu.bench.pki import TestPki, der
 from smgw_emu.core.administration import Record, record_key
-from smgw_emu.core.config import UsagePoint
 from smgw_emu.core.errors import SmgwError
+from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.transport.http import Answer, Headers
 from smgw_emu.transport.web import WebCaller
 from wan.admin.image_object import IMAGES

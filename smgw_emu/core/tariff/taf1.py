@@ -1,18 +1,27 @@
-"""TAF1, data-saving tariffs (TR-03109-1 v1.0 4.2.2.1).
+"""TAF1, data-saving tariffs (TR-03109-1 v1.0 4.2.2.1, T20).
 
-One reading per billing period leaves the gateway: the sum of the readings of the consumer's meters
-at the end of the period. A billing period is not shorter than one month; here it is the calendar
-month of legal local time (``taf1.min_period``). The derived list has one line per period.
+One reading per billing period leaves the gateway: the sum (or difference) of the readings of the
+consumer's meters at the end of the period. A billing period is not shorter than one month. The
+derived list has one line per register at each edge of a billing period.
 """
 
 from __future__ import annotations
 
-from smgw_emu.core.instants import DeviceTime
-from smgw_emu.core.legal_time import month_start
+from typing import ClassVar
 
-DATABASES = ("origin", "derived", "daily")
+from smgw_emu.core.tariff import base
+from smgw_emu.core.tariff.terms import Terms
 
 
-def is_period_end(target: DeviceTime) -> bool:
-    """Return whether a billing period ends at ``target``: local midnight on the 1st."""
-    return month_start(target) == target
+class RuleSet(base.RuleSet):
+    """Sums at the edges of billing periods."""
+
+    TAF: ClassVar = 1
+    NAME: ClassVar = "Datensparsame Tarife"
+
+    @classmethod
+    def faults(cls, terms: Terms) -> base.Faults:
+        """A billing period has at least one month (4.2.2.1.1)."""
+        if terms.point.billing[1] != "M":
+            return [("billing_period", "TAF1: not shorter than one month")]
+        return []

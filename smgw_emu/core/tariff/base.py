@@ -1,0 +1,295 @@
+"""What all use cases share: a rule set at work, the lines it writes, the state it keeps.
+
+Theory of operation (TR-03109-1 v1.0 4.2, 4.3.3). Metering offers each registration of all meters of
+a contract as a :class:`~smgw_emu.core.tariff.terms.Step`. The rule set adds the readings up, lets
+the use case account for the amount, and writes lines: at the edges of billing periods to
+``derived``, at changes of a stage to ``calculated``, once a day to ``daily``. State is a record
+that is stored in the transaction of the lines, so a power cut leaves both or neither. Edges that
+fell into a time without registrations are written with the last known amounts, marked as missing
+values are (GW-N09). The same steps give the same lines, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from smgw_emu.core.billing import edges, is_edge
+from smgw_emu.core.instants import DeviceTime
+from smgw_emu.core.legal_time import at_local, local, next_day_start
+from smgw_emu.core.obis import Obis
+from smgw_emu.core.status import Condition, Dialect, smgw_word
+from smgw_emu.core.tariff.terms import Step, Terms
+from smgw_emu.core.tariff.totals import Advance, Total, Totals, TotalsState, amount
+from smgw_emu.core.usage_point import UsagePoint
+from smgw_emu.core.values import Reading
+
+Faults = list[tuple[str, str]]  # element of the profile, reason
+Dispatch = Literal["daily", "period", "cycle", "event", "request"]
+Planned = Callable[[DeviceTime], DeviceTime | None]
+MAX_MISSED = 1000  # own choice: edges and days written after one long absence
+
+NOT_A_UNIT = 255  # DLMS: a number without unit
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A register of a contract: code, thousandths of the unit, and how it is shown.
+
+    ``capture``: when its value was taken, in ns; 0: with the last registration that counted.
+    """
+
+    obis: Obis
+    milli: int
+    scaler: int
+    unit: int
+    capture: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line for a value list; ``reading`` is unsigned, ``reason`` says why it was written."""
+
+    database: str
+    reading: Reading
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a step has brought.
+
+    Attributes:
+        lines: for the value lists, in order.
+        notes: events of the catalogue with their parameters.
+        changed: the stage changed, or something else a participant waits for.
+    """
+
+    lines: list[Line] = field(default_factory=list)
+    notes: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    changed: bool = False
+
+    def put(self, lines: Iterable[Line]) -> None:
+        """Append lines; of several for one register and moment the last stays, with all reasons."""
+        for line in lines:
+            key = line.database, line.reading.obis, line.reading.target
+            reason = line.reason
+            for old in [
+                x for x in self.lines if key == (x.database, x.reading.obis, x.reading.target)
+            ]:
+                self.lines.remove(old)
+                reason = f"{old.reason}, {reason}"
+            self.lines.append(Line(line.database, line.reading, reason))
+
+
+class State(msgspec.Struct):
+    """What a rule set keeps; use cases add fields. Times are seconds, amounts thousandths."""
+
+    at: int = 0
+    """Target of the last step; 0: none yet."""
+    good: bool = False
+    """It counted."""
+    disturbed: bool = False
+    """Something in this billing period could not be counted."""
+    totals: TotalsState = msgspec.field(default_factory=TotalsState)
+
+
+class RuleSet:
+    """A use case at work for one contract. Subclasses are the use cases.
+
+    Args:
+        terms: the contract.
+        dialect: of the status words.
+        state: as stored, None at the beginning.
+
+    Attributes:
+        TAF, NAME: number and name.
+        DATABASES: the value lists, names of IF_GW_CON A-2.6.
+        STORED: registrations are kept in ``origin``.
+        SIGNED: values carry the inner signature (TR-03109-1 v1.0 4.2.2 to 4.2.5: TAF1 to 9 and
+            11; not 10 and 12).
+        DISPATCH: when values go to participants; DELIVERED: out of which list.
+        BILLING: may be used for a bill.
+        JOINED: sums go on over rollover, reset and meter exchange.
+        DATED: lines of a billing period have time stamps of their own, and stand for themselves.
+        PRESENT: present values (D = 7) are registered too.
+        SERIES: the raster that all contracts share, one of its own with further moments, or only
+            moments of its own.
+    """
+
+    TAF: ClassVar[int]
+    NAME: ClassVar[str]
+    DATABASES: ClassVar[tuple[str, ...]] = ("origin", "derived", "daily")
+    STORED: ClassVar[bool] = True
+    SIGNED: ClassVar[bool] = True
+    DISPATCH: ClassVar[Dispatch] = "period"
+    DELIVERED: ClassVar[tuple[str, ...]] = ("derived",)
+    BILLING: ClassVar[bool] = True
+    PRESENT: ClassVar[bool] = False
+    SERIES: ClassVar[Literal["shared", "own", "events"]] = "shared"
+    JOINED: ClassVar[bool] = True
+    DATED: ClassVar[bool] = False
+    STATE: ClassVar[type[State]] = State
+
+    def __init__(self, terms: Terms, dialect: Dialect, state: Any = None) -> None:
+        self.terms = terms
+        self.point = terms.point
+        self.dialect = dialect
+        self.state: Any = self.STATE() if state is None else state
+        self.totals = Totals(terms, self.state.totals, dialect, joined=self.JOINED)
+
+    # -- what a use case defines -----------------------------------------------------------
+
+    @classmethod
+    def faults(cls, terms: Terms) -> Faults:  # noqa: ARG003  # use cases without parameters
+        """Return what is wrong with a profile: element and reason."""
+        return []
+
+    @classmethod
+    def series(cls, point: UsagePoint) -> str:
+        """Return the name of the series of registrations a contract works with."""
+        return str(point.period_s) if cls.SERIES == "shared" else f"@{point.name}"
+
+    @classmethod
+    def planned(cls, point: UsagePoint) -> Planned | None:  # noqa: ARG003  # most have none
+        """Return a function that gives the next planned moment besides the raster, or None."""
+        return None
+
+    def account(self, advance: Advance, step: Step, outcome: Outcome) -> None:
+        """Take the amount of a registration that counts."""
+
+    def barred(self, step: Step, outcome: Outcome) -> None:
+        """Take note of a registration that does not count."""
+
+    def registers(self) -> list[Register]:
+        """Return the derived registers: the sums, and what a use case adds."""
+        return [
+            Register(obis, total.milli, total.scaler, total.unit)
+            for obis, total in self._totals_of()
+        ]
+
+    def moments(self) -> list[DeviceTime]:
+        """Return moments a registration is waited for, besides raster and plan."""
+        return []
+
+    def codes(self, database: str) -> list[Obis]:  # noqa: ARG002  # some differ by list
+        """Return the registers of a derived list, known before its first line."""
+        return list(self.terms.counters)
+
+    def period_lines(self, target: DeviceTime) -> list[Register]:  # noqa: ARG002
+        """Return what is written to ``derived`` at the edge of a billing period."""
+        return self.registers()
+
+    def next_period(self, edge: DeviceTime, outcome: Outcome, *, good: bool) -> None:
+        """Begin a billing period; ``good``: its edge has a value."""
+
+    # -- one registration ------------------------------------------------------------------
+
+    def step(self, step: Step) -> Outcome:
+        """Take a registration of all meters; the caller stores lines and state together."""
+        outcome = Outcome()
+        if not self.point.valid_at(step.target):
+            self._write_end(outcome)
+            return outcome
+        if self.state.at:
+            self._write_missed(step, outcome)
+        unbroken = self.state.good and step.follows
+        advance = self.totals.advance(step, unbroken=unbroken)
+        if advance is None:
+            self.state.disturbed = True
+            self.barred(step, outcome)
+        else:
+            outcome.notes += advance.notes
+            if advance.notes or (not advance.continuous and advance.amounts):
+                self.state.disturbed = True
+            self.account(advance, step, outcome)
+        self.state.at, self.state.good = step.target.seconds, advance is not None
+        self._write_due(step.target, outcome, good=advance is not None)
+        return outcome
+
+    def _write_missed(self, step: Step, outcome: Outcome) -> None:
+        """Write the edges and daily values that fell between two registrations."""
+        last = DeviceTime.from_seconds(self.state.at)
+        if step.follows:
+            return
+        due = set(edges(self.point, self.terms.clock, last, step.target))
+        day = local(last)
+        moment = at_local(day, self.terms.daily)
+        for _ in range(MAX_MISSED):
+            if moment > last:
+                due.add(moment)
+            moment = next_day_start(moment, self.terms.daily)
+            if moment >= step.target:
+                break
+        self.state.disturbed = True
+        for target in sorted(due)[-MAX_MISSED:]:
+            if last < target < step.target:
+                self._write_due(target, outcome, good=False)
+
+    def _write_end(self, outcome: Outcome) -> None:
+        """Write the end of a contract that ended between two registrations."""
+        finish = self.point.finish
+        if finish is not None and self.state.at and self.state.at < finish.seconds:
+            self.state.at, self.state.good = finish.seconds, False
+            self._write_due(finish, outcome, good=False)
+
+    def _write_due(self, target: DeviceTime, outcome: Outcome, *, good: bool) -> None:
+        edge = is_edge(self.point, self.terms.clock, target)
+        if edge and "derived" in self.DATABASES:
+            lines = self.period_lines(target)
+            stands = good or self.DATED
+            outcome.put(self.lines("derived", lines, target, good=stands, reason="period"))
+            outcome.changed = outcome.changed or bool(lines)
+        if "daily" in self.DATABASES and at_local(local(target), self.terms.daily) == target:
+            outcome.put(self.lines("daily", self.registers(), target, good=good, reason="day"))
+        if edge:
+            self.next_period(target, outcome, good=good)
+            self.state.disturbed = not good
+
+    # -- lines -----------------------------------------------------------------------------
+
+    def lines(
+        self,
+        database: str,
+        registers: Iterable[Register],
+        target: DeviceTime,
+        *,
+        good: bool,
+        reason: str,
+    ) -> list[Line]:
+        """Return registers as lines of a list; marked as missing unless ``good``."""
+        last = next((total for _, total in self._totals_of()), None)
+        if last is None:
+            return []
+        conditions = {Condition.NOT_FOR_BILLING, Condition.NO_VALUE}
+        smgw, meter = smgw_word(conditions, self.dialect), 0
+        if good:
+            smgw, meter = last.smgw_word, last.meter_word
+            if self.state.disturbed:
+                smgw |= smgw_word({Condition.WARNING}, self.dialect)
+        return [
+            Line(
+                database,
+                Reading(
+                    meter=self.point.name,
+                    obis=register.obis,
+                    target=target,
+                    capture=DeviceTime(register.capture or last.capture),
+                    value=amount(register.milli, register.scaler),
+                    scaler=register.scaler,
+                    unit=register.unit,
+                    smgw_word=smgw,
+                    meter_word=meter,
+                    repeated=not good,
+                ),
+                reason,
+            )
+            for register in registers
+        ]
+
+    def _totals_of(self) -> list[tuple[Obis, Total]]:
+        known = self.state.totals.totals
+        return [(obis, known[obis.hex]) for obis in self.terms.counters if obis.hex in known]
