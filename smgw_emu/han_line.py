@@ -33,7 +33,7 @@ from smgw_emu.transport.presets import TlsIdentity, server_context
 from smgw_emu.transport.server import HttpsServer
 from wan.admin import KeyRing
 from wan.cms import Signer, sign
-from wan.profiles import taf_profile_xml
+from wan.profiles import profile_format
 
 _log = structlog.get_logger("gateway")
 
@@ -212,13 +212,13 @@ class HanLine:
 
     def _taf_profile(self, point: UsagePoint) -> bytes:
         """The evaluation profile signed with the active signature key (HSM-N04)."""
-        keys, config = self._p.keys, self._p.device.config
-        meter = next(m for m in config.meter if m.key == point.meters[0].lower())
+        keys, device = self._p.keys, self._p.device
+        registers = device.metering.rules.of(point).terms.registers
+        shown = msgspec.structs.replace(point, obis=tuple(obis.hex for obis in registers))
         signer = keys.signer()
         carried = (keys.certificate(Purpose.SIG), keys.sub_ca(keys.generation))
-        return sign(
-            taf_profile_xml(point, meter.channels), Signer(signer.key_id, signer.sign, carried)
-        )
+        document = profile_format(device.profile.m2m.profile_format).write(shown)
+        return sign(document, Signer(signer.key_id, signer.sign, carried))
 
 
 def _wanted(config: GatewayConfig) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from wan.admin.contract_object import CONTRACT
 from wan.admin.image_object import IMAGES
 from wan.admin.log_object import LOGS
-from wan.admin.objects import CLOCK, CONTRACT, DEVICE_NAME, GATEWAY, SETTINGS
+from wan.admin.objects import CLOCK, DEVICE_NAME, GATEWAY, SETTINGS, VERSIONS
 from wan.admin.security_object import SECURITY
 from wan.cosem.classes import AttributeSpec, ClassSpec, load_classes
 
@@ -17,6 +18,7 @@ _OBJECTS = (
     (65001, GATEWAY),
     (8, CLOCK),
     (65002, SETTINGS),
+    (65004, VERSIONS),
     (64, SECURITY),
     (18, IMAGES),
     *((7, name) for name in LOGS),

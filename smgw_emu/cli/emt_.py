@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smgw_emu.cli.common import configure_log, print_json, stop_event
-from smgw_emu.cli.gwa_ import gwa_option
+from smgw_emu.cli.gwa_orders import gwa_option
 
 if TYPE_CHECKING:
     from smgw_emu.bench.emt import MarketParticipant

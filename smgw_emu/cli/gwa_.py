@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from smgw_emu.cli import gwa_contract
 from smgw_emu.cli.common import DIRECTORY, configure_log, print_json, stop_event
-from smgw_emu.core.errors import ConfigError, SmgwError
+from smgw_emu.cli.gwa_orders import gwa_option, send_order, stream_order
+from smgw_emu.core.errors import ConfigError
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-
-
-def gwa_option(function: Any) -> Any:
-    """Add ``-g DIR``, the administrator's directory."""
-    return click.option(
-        "-g",
-        "--gwa",
-        "gwa",
-        type=DIRECTORY,
-        envvar="SMGW_GWA",
-        default="gwa",
-        show_default=True,
-        help="Directory of the administrator.",
-    )(function)
 
 
 @click.group("gwa")
@@ -134,69 +121,20 @@ async def _serve(
 # -- orders to a running administrator ---------------------------------------------------------
 
 
-def _order(gwa: Path, verb: str, path: str, **parameters: Any) -> Any:
-    """Send an order; returns its JSON."""
-    import httpx
-
-    body = parameters.pop("body", None)
-    try:
-        answer = httpx.request(
-            verb, f"{_url(gwa)}/{path}", params=parameters, content=body, timeout=200,
-            trust_env=False,
-        )  # fmt: skip
-    except httpx.HTTPError as error:
-        raise _unreachable(gwa) from error
-    found = answer.json()
-    if answer.status_code != 200:
-        raise SmgwError(found.get("error", f"HTTP {answer.status_code}"))
-    return found
-
-
-def _stream(gwa: Path, path: str, body: bytes, **parameters: Any) -> Any:
-    """Send an order that takes its time; yields what it says."""
-    import httpx
-
-    try:
-        with httpx.stream(
-            "POST", f"{_url(gwa)}/{path}", params=parameters, content=body, timeout=900,
-            trust_env=False,
-        ) as answer:  # fmt: skip
-            for line in answer.iter_lines():
-                item = json.loads(line)
-                if "error" in item:
-                    raise SmgwError(item["error"])
-                if "done" not in item:
-                    yield item
-    except httpx.HTTPError as error:
-        raise _unreachable(gwa) from error
-
-
-def _url(gwa: Path) -> str:
-    from smgw_emu.bench.gwa.folder import open_gwa
-
-    return open_gwa(gwa).control_url
-
-
-def _unreachable(gwa: Path) -> SmgwError:
-    from smgw_emu.cli import UnreachableError
-
-    return UnreachableError(f"the administrator in {gwa} does not run (smgw gwa serve {gwa})")
-
-
 @command.command("note")
 @gwa_option
 @click.argument("notes", nargs=-1, required=True, type=FILE)
 def note(gwa: Path, notes: tuple[Path, ...]) -> None:
     """Import delivery notes (delivery-note.json of a factory gateway)."""
     for path in notes:
-        print_json(_order(gwa, "POST", "note", body=path.read_bytes()))
+        print_json(send_order(gwa, "POST", "note", body=path.read_bytes()))
 
 
 @command.command("list")
 @gwa_option
 def list_(gwa: Path) -> None:
     """List the gateways the administrator knows."""
-    for row in _order(gwa, "GET", "gateways"):
+    for row in send_order(gwa, "GET", "gateways"):
         channel = "MANAGEMENT up" if row["management"] else "-"
         click.echo(f"{row['id']}  {row['state']:14}  generation {row['generation']}  {channel}")
 
@@ -207,7 +145,7 @@ def list_(gwa: Path) -> None:
 @click.option("--count", default=50, show_default=True)
 def history(gwa: Path, device: str, count: int) -> None:
     """Show the communication history of one gateway or all."""
-    for row in _order(gwa, "GET", "history", device=device, count=count):
+    for row in send_order(gwa, "GET", "history", device=device, count=count):
         click.echo(
             f"{row['time']}  {row['device'] or '-':14}  {row['kind']:14} {row['result']}  "
             f"{row['detail'][:100]}"
@@ -219,7 +157,7 @@ def history(gwa: Path, device: str, count: int) -> None:
 @click.argument("device", default="")
 def events(gwa: Path, device: str) -> None:
     """Show what gateways have reported."""
-    for row in _order(gwa, "GET", "events", device=device):
+    for row in send_order(gwa, "GET", "events", device=device):
         what = f"{row['level']} {row['name']}: {row['message']}"
         click.echo(f"{row['time']}  {row['device']}  {what}")
 
@@ -229,7 +167,7 @@ def events(gwa: Path, device: str) -> None:
 @click.argument("device")
 def info(gwa: Path, device: str) -> None:
     """Read the device information of a gateway."""
-    print_json(_order(gwa, "GET", "info", device=device))
+    print_json(send_order(gwa, "GET", "info", device=device))
 
 
 @command.command("logs")
@@ -239,7 +177,7 @@ def info(gwa: Path, device: str) -> None:
 @click.option("--since", default="", help="Only entries from this date-time on.")
 def logs(gwa: Path, device: str, log: str, since: str) -> None:
     """Read the system or calibration log of a gateway."""
-    for row in _order(gwa, "GET", f"logs/{log}", device=device, since=since):
+    for row in send_order(gwa, "GET", f"logs/{log}", device=device, since=since):
         mark = f"{row['level']} {row['outcome']}"
         click.echo(f"{row['number']:6}  {mark}  {row['event']:12} {row['message']}")
 
@@ -271,7 +209,7 @@ def commission(
         wanted = read_plan(plan, device.lower(), [participant])
     else:
         wanted, shown = _standard(device, meters, password, [participant])
-    for step in _stream(gwa, "commission", msgspec.json.encode(wanted), device=device):
+    for step in stream_order(gwa, "commission", msgspec.json.encode(wanted), device=device):
         click.echo(
             f"{step['world_time']}  {step['seconds']:7.3f} s  {step['name']}: {step['detail']}"
         )
@@ -336,7 +274,7 @@ def profile(gwa: Path, device: str, kind: str, file: Path, delete: bool) -> None
     record, secrets = read_record(file, kind, device.lower())
     body = msgspec.json.encode({"kind": kind, "record": record, "secrets": secrets})
     verb = "DELETE" if delete else "PUT"
-    print_json(_order(gwa, verb, "profile", device=device, body=body))
+    print_json(send_order(gwa, verb, "profile", device=device, body=body))
 
 
 @command.command("firmware")
@@ -351,7 +289,7 @@ def firmware(gwa: Path, device: str, image: Path, name: str, activate: bool, mom
     parameters = {"device": device, "name": name or image.name}
     if activate:
         parameters["activate"] = moment
-    for item in _stream(gwa, "firmware", image.read_bytes(), **parameters):
+    for item in stream_order(gwa, "firmware", image.read_bytes(), **parameters):
         if "loaded" in item:
             click.echo(
                 f"\r{item['loaded']} of {item['of']} octets", nl=item["loaded"] == item["of"]
@@ -360,21 +298,12 @@ def firmware(gwa: Path, device: str, image: Path, name: str, activate: bool, mom
             print_json(item)
 
 
-@command.command("read")
-@gwa_option
-@click.argument("device")
-@click.argument("contract")
-def read(gwa: Path, device: str, contract: str) -> None:
-    """Have a contract's newest values delivered to its market participants now."""
-    print_json(_order(gwa, "POST", "read", device=device, contract=contract))
-
-
 @command.command("self-test")
 @gwa_option
 @click.argument("device")
 def self_test(gwa: Path, device: str) -> None:
     """Run a gateway's self-test and wait for the result."""
-    print_json(_order(gwa, "POST", "self-test", device=device))
+    print_json(send_order(gwa, "POST", "self-test", device=device))
 
 
 @command.command("clock")
@@ -384,7 +313,7 @@ def self_test(gwa: Path, device: str) -> None:
 @click.option("--interval", default=3600, show_default=True, help="Seconds.")
 def clock(gwa: Path, device: str, method: str, interval: int) -> None:
     """Set how a gateway synchronises its time."""
-    print_json(_order(gwa, "POST", "clock", device=device, method=method, interval=interval))
+    print_json(send_order(gwa, "POST", "clock", device=device, method=method, interval=interval))
 
 
 @command.command("decommission")
@@ -393,7 +322,7 @@ def clock(gwa: Path, device: str, method: str, interval: int) -> None:
 @click.confirmation_option(prompt="End every contract of this gateway?")
 def decommission(gwa: Path, device: str) -> None:
     """Take a gateway out of service: last values, end of all contracts."""
-    print_json(_order(gwa, "POST", "decommission", device=device))
+    print_json(send_order(gwa, "POST", "decommission", device=device))
 
 
 @command.command("wakeup")
@@ -436,6 +365,10 @@ def wakeup(
     if directory is not None:
         send_from_directory(directory, target, transport, moment, order, only_print)
     elif device:
-        print_json(_order(gwa, "POST", "wakeup", device=device, to=target))
+        print_json(send_order(gwa, "POST", "wakeup", device=device, to=target))
     else:
         raise ConfigError("name the DEVICE, or a gateway's directory with -d")
+
+
+for _sub_command in gwa_contract.COMMANDS:
+    command.add_command(_sub_command)

@@ -31,7 +31,6 @@ from smgw_emu.bench.gwa import Administrator, DeliveryNote, GatewaySession
 from smgw_emu.bench.gwa.commission import Commissioning, CommissionPlan, Step
 from smgw_emu.core.administration import Record
 from smgw_emu.core.errors import SmgwError
-from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.lab.control import HttpService
 from smgw_emu.lab.plan import KINDS
 
@@ -86,6 +85,11 @@ class GwaControl:
             ("/v1/profile", "PUT", self._put_profile),
             ("/v1/profile", "DELETE", self._delete_profile),
             ("/v1/read", "POST", self._read),
+            ("/v1/day", "POST", self._day),
+            ("/v1/switch", "POST", self._switch),
+            ("/v1/control", "POST", self._control),
+            ("/v1/capture", "POST", self._capture),
+            ("/v1/versions", "GET", self._versions),
             ("/v1/self-test", "POST", self._self_test),
             ("/v1/clock", "POST", self._clock),
             ("/v1/decommission", "POST", self._decommission),
@@ -172,8 +176,33 @@ class GwaControl:
         return order, msgspec.convert(order.record, KINDS[order.kind])
 
     async def _read(self, request: Request) -> Any:
-        point = UsagePoint(request.query_params["contract"], 7, "", (), "")
-        return {"messages": await (await self._session(request)).read_now(point)}
+        contract = request.query_params["contract"]
+        return {"messages": await (await self._session(request)).read_now(contract)}
+
+    async def _day(self, request: Request) -> Any:
+        query = request.query_params
+        session = await self._session(request)
+        return {"messages": await session.read_day(query["contract"], query["date"])}
+
+    async def _switch(self, request: Request) -> Any:
+        query = request.query_params
+        session = await self._session(request)
+        due = await session.switch(
+            query["contract"], int(query["stage"]), query.get("at", ""), query["until"]
+        )
+        return {"due": due}
+
+    async def _control(self, request: Request) -> Any:
+        query = request.query_params
+        session = await self._session(request)
+        return {"recorded": await session.control(query["contract"], int(query["level"]))}
+
+    async def _capture(self, request: Request) -> Any:
+        session = await self._session(request)
+        return {"target": await session.capture(request.query_params["contract"])}
+
+    async def _versions(self, request: Request) -> Any:
+        return await (await self._session(request)).versions()
 
     async def _self_test(self, request: Request) -> Any:
         answer = await (await self._session(request)).self_test()

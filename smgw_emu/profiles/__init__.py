@@ -132,6 +132,7 @@ class M2m(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_max_entries: Positive
     log_level_dialect: Literal["syslog", "document"]
     filtered_last_reading_empty: bool
+    profile_format: str
 
 
 class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 
 import structlog
 
@@ -136,6 +137,7 @@ class WanSide:
         self.link = Link()
         self._keys.on_switch = self._new_keys
         facilities.read_now = self._read_now
+        facilities.read_day = self._read_day
         facilities.dispose = self._dispose
 
     # -- life ------------------------------------------------------------------------------
@@ -455,6 +457,11 @@ class WanSide:
 
     def _read_now(self, point: UsagePoint) -> int:
         count = self.dispatcher.read_now(point, self._device.now(self._clock.now()))
+        self._clock.call_at(self._clock.now(), self.wake)
+        return count
+
+    def _read_day(self, point: UsagePoint, day: date) -> int:
+        count = self.dispatcher.retrieve(point, day, self._device.now(self._clock.now()))
         self._clock.call_at(self._clock.now(), self.wake)
         return count
 

@@ -303,7 +303,7 @@ def test_openssl_verifies_a_captured_delivery(tmp_path):
         )
         await lab.commission()
         session = await lab.session()
-        await lab.market.drive(session.read_now(lab.device.config.usage_point[0]))
+        await lab.market.drive(session.read_now(lab.device.config.usage_point[0].name))
         await lab.until(lambda: lab.emt.received == 1)
         (tmp_path / "d.cms").write_bytes(captured[0])
         (tmp_path / "root.pem").write_text(pem(lab.market.pki.root) + pem(lab.market.pki.sub_ca))

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from smgw_emu.core.instants import SECOND, DeviceTime
 from smgw_emu.core.obis import ACTIVE_ENERGY_EXPORT, ACTIVE_ENERGY_IMPORT
+from smgw_emu.core.registration import Registrar, tolerance_ns
+from smgw_emu.core.schedule import Raster, Schedule
 from smgw_emu.core.values import MeterReport, MeterValue
 
 PERIOD = 900
@@ -18,9 +20,11 @@ def report(value: int, *obis) -> MeterReport:
     return MeterReport("m", tuple(MeterValue(o, value, -1, 30) for o in obis or (IMPORT,)), 4)
 
 
-def new_registrar(channels, start=DeviceTime(0), **more) -> Registrar:
+def new_registrar(channels, start=None, **more) -> Registrar:
     schedule = Schedule(Raster(PERIOD))
-    return Registrar(channels, schedule, tolerance_ns(PERIOD, 10, 400), start, **more)
+    return Registrar(
+        channels, schedule, tolerance_ns(PERIOD, 10, 400), start or DeviceTime(0), **more
+    )
 
 
 def naive(arrivals: list[tuple[int, int]], end: int) -> list[tuple[int, int, int, bool]]:

@@ -20,7 +20,7 @@ for number in range(start, start + 100_000):
         store.add_reading(
             "origin",
             "m",
-            900,
+            "900",
             Reading(
                 "m",
                 ACTIVE_ENERGY_IMPORT,

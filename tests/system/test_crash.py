@@ -59,7 +59,7 @@ def test_two_hundred_kills_lose_no_committed_reading_and_no_log_entry(tmp_path):
     for _ in range(KILLS):
         last = max(last, acknowledged(path, chance))
         store = Store(path)
-        lines = store.readings("origin", "m", 900, DeviceTime(0), DeviceTime(1 << 62))
+        lines = store.readings("origin", "m", "900", DeviceTime(0), DeviceTime(1 << 62))
         entries = Logbooks(store, {"anna": "A"}).entries("consumer", "anna", count=10**6)
         store.close()
         assert len(lines) > last

@@ -78,7 +78,7 @@ def test_a_strict_security_module_serves_every_channel(tmp_path):
     async def work(lab):
         await lab.commission()
         session = await lab.session()
-        await lab.market.drive(session.read_now(lab.device.config.usage_point[0]))
+        await lab.market.drive(session.read_now(lab.device.config.usage_point[0].name))
         await lab.until(lambda: lab.emt.received == 1, 60)
         names = {entry.command for entry in lab.gateway.hsm.log.since(0)}
         assert "GENERAL AUTHENTICATE" in names and lab.gateway.key_in_module
@@ -187,7 +187,7 @@ def test_a_spontaneous_reading_is_delivered_once_and_changes_no_profile(tmp_path
         before = lab.device.config
         session = await lab.session()
         point = before.usage_point[0]
-        assert await lab.market.drive(session.read_now(point)) == 1
+        assert await lab.market.drive(session.read_now(point.name)) == 1
         await lab.until(lambda: lab.emt.received == 1)
         assert len(lab.emt.store.values()) == 1
         assert lab.device.config == before
@@ -710,7 +710,7 @@ def test_a_silent_participant_is_left_after_20_seconds_and_gets_the_same_id_agai
         await lab.commission()
         lab.emt.faults.silent = True
         session = await lab.session()
-        await lab.market.drive(session.read_now(lab.device.config.usage_point[0]))
+        await lab.market.drive(session.read_now(lab.device.config.usage_point[0].name))
         await lab.clock.advance(SECOND)
         first = lab.wan.outbox.first("emt1")
         before = lab.clock.now()
@@ -732,7 +732,7 @@ def test_a_delivery_that_was_stored_but_not_acknowledged_comes_again_and_counts_
         await lab.commission()
         session = await lab.session()
         lab.wan.senders["emt1"]._acknowledge = lambda _message: (_ for _ in ()).throw(SystemError)
-        await lab.market.drive(session.read_now(lab.device.config.usage_point[0]))
+        await lab.market.drive(session.read_now(lab.device.config.usage_point[0].name))
         with pytest.raises(AssertionError):
             await lab.until(lambda: lab.wan.outbox.count("emt1") == 0, 30)
         assert lab.emt.received == 1
@@ -752,7 +752,7 @@ def test_a_wrong_encryption_certificate_is_told_to_the_administrator(tmp_path):
         wrong = lab.emt.wan_profile(enc=other.enc.certificate_der)
         await lab.commission(participants=[wrong])
         session = await lab.session()
-        await lab.market.drive(session.read_now(lab.device.config.usage_point[0]))
+        await lab.market.drive(session.read_now(lab.device.config.usage_point[0].name))
         await lab.until(lambda: bool(lab.events("delivery-refused")))
         await lab.clock.advance(30 * MINUTE)
         assert len(lab.events("delivery-refused")) == 1, "said once"
@@ -836,7 +836,7 @@ def test_a_participant_cannot_write_and_nobody_can_connect_from_outside(tmp_path
 
         listener._make = Attacker
         session = await lab.session()
-        await lab.market.drive(session.read_now(lab.device.config.usage_point[0]))
+        await lab.market.drive(session.read_now(lab.device.config.usage_point[0].name))
         await lab.until(lambda: lab.logged("emt1 (INFO-REPORT) beendet") >= 1)
         assert lab.device.config == before
         assert lab.wan.outbox.count("emt1") == 1, "nothing was acknowledged"
@@ -905,7 +905,7 @@ def test_an_unreachable_address_is_followed_by_the_next_one(tmp_path):
         session = await lab.session()
         profile = lab.emt.wan_profile(addresses=("https://127.0.0.1:1/dead", good))
         await lab.market.drive(session.put_profile("wan", profile))
-        await lab.market.drive(session.read_now(lab.device.config.usage_point[0]))
+        await lab.market.drive(session.read_now(lab.device.config.usage_point[0].name))
         await lab.until(lambda: lab.emt.received == 1, 30)
         assert lab.logged("nicht aufgebaut") == 0, "an attempt goes through all addresses"
 

@@ -72,7 +72,7 @@ def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path):
             )
             try:
                 while True:
-                    promised += await session.read_now(point)
+                    promised += await session.read_now(point.name)
             except GatewayError as error:
                 assert error.status == 500, error  # the meter was not heard yet
             except SmgwError:

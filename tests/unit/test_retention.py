@@ -42,12 +42,12 @@ def test_values_are_kept_for_15_months():
     device = device_in_memory(CONFIG)
     device.power_on(START)
     end = run(device, 24)
-    assert device.store.channels("origin", "1emu0000000001", 900)[0][1] == 96
+    assert device.store.channels("origin", "1emu0000000001", "900")[0][1] == 96
     device.metering._registrars.clear()  # no more windows: only the passing of time matters here
     pass_days(device, end, 460)
-    assert device.store.channels("origin", "1emu0000000001", 900)[0][1] == 96
+    assert device.store.channels("origin", "1emu0000000001", "900")[0][1] == 96
     pass_days(device, end, 470)
-    assert device.store.channels("origin", "1emu0000000001", 900)[0][1] == 0
+    assert device.store.channels("origin", "1emu0000000001", "900")[0][1] == 0
 
 
 def test_a_meter_with_endless_register_names_cannot_fill_the_memory():

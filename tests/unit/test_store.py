@@ -30,16 +30,16 @@ def test_readings_come_back_as_stored(tmp_path):
     """Every field survives, also over a restart; bounds are exclusive below, inclusive above."""
     store = Store(tmp_path / "s.db")
     for target in (900, 1800, 2700):
-        store.add_reading("origin", "m", 900, reading(target, 2**62))
+        store.add_reading("origin", "m", "900", reading(target, 2**62))
     store.close()
     store = Store(tmp_path / "s.db")
     found = store.readings(
-        "origin", "m", 900, DeviceTime.from_seconds(900), DeviceTime.from_seconds(2700)
+        "origin", "m", "900", DeviceTime.from_seconds(900), DeviceTime.from_seconds(2700)
     )
     assert [line.target.seconds for line in found] == [1800, 2700]
     assert found[0].value == 2**62
     assert [line.sequence for line in found] == [2, 3]
-    assert store.last_readings("origin", "m", 900)[IMPORT].target.seconds == 2700
+    assert store.last_readings("origin", "m", "900")[IMPORT].target.seconds == 2700
     store.close()
 
 
@@ -47,30 +47,30 @@ def test_readings_come_back_as_stored(tmp_path):
 def test_sequence_numbers_are_never_used_again():
     """Deleting lines does not free their numbers."""
     store = Store(":memory:")
-    store.add_reading("daily", "m", 900, reading(900))
+    store.add_reading("daily", "m", "900", reading(900))
     store.drop_readings("daily", DeviceTime.from_seconds(10_000))
-    assert store.add_reading("daily", "m", 900, reading(1800)) == 2
+    assert store.add_reading("daily", "m", "900", reading(1800)) == 2
 
 
 def test_a_target_is_stored_once():
     """A second line for the same target is an error, not an overwrite."""
     store = Store(":memory:")
-    store.add_reading("origin", "m", 900, reading(900))
+    store.add_reading("origin", "m", "900", reading(900))
     with pytest.raises(StoreError):
-        store.add_reading("origin", "m", 900, reading(900, 2))
+        store.add_reading("origin", "m", "900", reading(900, 2))
 
 
 def test_a_transaction_is_all_or_nothing():
     """What fails half-way leaves nothing, nested blocks included."""
     store = Store(":memory:")
     with pytest.raises(RuntimeError), store.transaction():
-        store.add_reading("origin", "m", 900, reading(900))
+        store.add_reading("origin", "m", "900", reading(900))
         with store.transaction():
             store.set_meta("a", "b")
         raise RuntimeError
     assert store.count_readings() == 0
     assert store.get_meta("a") is None
-    store.add_reading("origin", "m", 900, reading(900))
+    store.add_reading("origin", "m", "900", reading(900))
 
 
 @pytest.mark.parametrize("junk", [b"not a database at all" * 100, b"\x00" * 4096])
@@ -87,7 +87,7 @@ def test_every_damaged_page_is_found_or_harmless(tmp_path):
     path = tmp_path / "s.db"
     store = Store(path)
     for target in range(900, 900 * 200, 900):
-        store.add_reading("origin", "m", 900, reading(target))
+        store.add_reading("origin", "m", "900", reading(target))
     store.close()
     good = path.read_bytes()
     found = 0
@@ -97,7 +97,7 @@ def test_every_damaged_page_is_found_or_harmless(tmp_path):
         path.write_bytes(bytes(bad))
         try:
             other = Store(path)
-            other.readings("origin", "m", 900, DeviceTime(0), DeviceTime(1 << 60))
+            other.readings("origin", "m", "900", DeviceTime(0), DeviceTime(1 << 60))
             other.close()
         except StoreDamagedError:
             found += 1
@@ -134,7 +134,7 @@ def test_a_torn_log_loses_nothing_committed(tmp_path_factory, data):
     store = Store(folder / "s.db")
     sizes = []
     for number in range(5):
-        store.add_reading("origin", "m", 900, reading(900 * (number + 1)))
+        store.add_reading("origin", "m", "900", reading(900 * (number + 1)))
         sizes.append((folder / "s.db-wal").stat().st_size)
     main, wal = (folder / "s.db").read_bytes(), (folder / "s.db-wal").read_bytes()
     store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 
 from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.device import Device
@@ -32,6 +33,7 @@ class Facilities:
         reconfigured: a configuration is in force: (old, new).
         settings_changed: parameters are in force: (old, new).
         read_now: queues the newest values of a contract; returns the number of messages.
+        read_day: queues the daily values of a contract (TAF6); returns the number of messages.
         used_kib: size of the value store.
         dispose: the keys shall be destroyed.
         activate: a verified image shall be activated at a moment, "" for now.
@@ -47,6 +49,7 @@ class Facilities:
     reconfigured: Callable[[GatewayConfig, GatewayConfig], None] = lambda _old, _new: None
     settings_changed: Callable[[Settings, Settings], None] = lambda _old, _new: None
     read_now: Callable[[UsagePoint], int] = lambda _point: 0
+    read_day: Callable[[UsagePoint, date], int] = lambda _point, _day: 0
     used_kib: Callable[[], int] = lambda: 0
     dispose: Callable[[], None] = lambda: None
     activate: Callable[[str, str], None] = lambda _image, _moment: None

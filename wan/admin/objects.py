@@ -1,4 +1,4 @@
-"""The objects of the management logical device and of contracts.
+"""The objects of the management logical device.
 
 Each is a small class with the attributes of its row in the class table. Logical names are standard
 OBIS codes where IEC 62056-6-1 has one; the rest (0-0:96.128.x) is our own.
@@ -12,17 +12,16 @@ from typing import ClassVar
 import msgspec
 
 from smgw_emu.core.life import LifeInput
-from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import Settings
 from wan.admin.base import DONE, Plain, date_time
 from wan.admin.facilities import Facilities
-from wan.cosem.data import Data, array, octets, text, unsigned32
+from wan.cosem.data import Data, array, octets, structure, text, unsigned32
 from wan.cosem.documents import MethodResponse
 from wan.cosem.errors import CosemError
 from wan.cosem.service import Reply
 
 DEVICE_NAME, CLOCK = "00002a0000ff", "0000010000ff"
-GATEWAY, SETTINGS, CONTRACT = "0000608000ff", "0000608001ff", "0000608002ff"
+GATEWAY, SETTINGS, VERSIONS = "0000608000ff", "0000608001ff", "0000608003ff"
 
 
 class DeviceName(Plain):
@@ -189,35 +188,32 @@ def change_settings(facilities: Facilities, changes: Mapping[str, object]) -> No
     facilities.settings_changed(old, new)
 
 
-class ContractObject(Plain):
-    """What is asked of one contract: state, registers, values now. Never a value list (4.5.3)."""
+class VersionsObject(Plain):
+    """Every version of every profile, and whether it is in force (GW-41)."""
 
-    class_id, name = 65003, CONTRACT
-
-    def __init__(self, facilities: Facilities, point: UsagePoint) -> None:
-        super().__init__(facilities)
-        self._point = point
+    class_id, name = 65004, VERSIONS
 
     def attributes(self) -> dict[int, Callable[[], Data]]:
         """Return what the class table names."""
-        config = self.facilities.device.config
-        names = {name.lower() for name in self._point.meters}
-        registers = sorted({r for m in config.meter if m.key in names for r in m.obis})
-        return {
-            2: lambda: text(self._point.state(self.facilities.now())),
-            3: lambda: array(*(octets(bytes.fromhex(register)) for register in registers)),
-        }
+        return {2: self._versions}
 
-    def call(self, index: int, data: Data | None, reply: Reply | None) -> MethodResponse | None:
-        """Run a method of the class table."""
-        if index != 1:
-            return super().call(index, data, reply)
-        point = self._point
-        if not point.on_demand:
-            return MethodResponse(3, text("the profile has no on-demand reading"))
-        if point.state(self.facilities.now()) != "running":
-            return MethodResponse(2, text("the contract does not run"))
-        count = self.facilities.read_now(point)
-        if not count:
-            return MethodResponse(11, text("no value or no market participant"))
-        return MethodResponse(0, unsigned32(count))
+    def _versions(self) -> Data:
+        device, now = self.facilities.device, self.facilities.now()
+        points = {point.name: point for point in device.config.usage_point}
+        rows = []
+        for version in device.history.versions():
+            state = "ended" if version.ended else "in force"
+            if not version.ended and version.kind == "usage-point" and version.name in points:
+                state = points[version.name].state(now)
+            ended = version.ended.iso() if version.ended else ""
+            rows.append(
+                structure(
+                    text(version.kind),
+                    text(version.name),
+                    unsigned32(version.number),
+                    text(version.began.iso()),
+                    text(ended),
+                    text(state),
+                )
+            )
+        return array(*rows)

@@ -6,6 +6,7 @@ fields. Anything else is unknown: stored, given back byte for byte, never applie
 
 from __future__ import annotations
 
+import typing
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from wan.cosem.classes import ClassSpec, check_type, from_python, to_python
 from wan.cosem.data import NULL, Data, octets
 from wan.cosem.documents import Container, CosemObject, read_container, write_container
 from wan.cosem.errors import CosemError, XmlError
+from wan.cosem.records import record_plain
 
 _TYPES: dict[str, type[Any]] = {
     "meter": Meter,
@@ -40,7 +42,7 @@ _TYPES: dict[str, type[Any]] = {
     "proxy": ProxyProfile,
 }
 SECRETS = ("master_key",)  # go to the security module, never into a record
-_TAFS = range(1, 15)
+_TAFS = range(1, 17)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,9 @@ def _fields(spec: ClassSpec, item: CosemObject) -> tuple[dict[str, object], dict
             if len(data.value) != 16:
                 raise CosemError(422, "a key of 16 octets", where)
             secrets[attribute.name] = data.value
+        elif attribute.kind.endswith("record"):
+            hint = typing.get_type_hints(_TYPES[spec.kind])[attribute.name]
+            fields[attribute.name] = record_plain(data, hint, where)
         elif index != 1:
             fields[attribute.name] = to_python(attribute, data)
     for attribute in spec.attributes.values():

@@ -22,16 +22,17 @@ from smgw_emu.core.meter_profile import Meter
 from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import WanProfile
 from wan.admin.base import Provider
+from wan.admin.contract_object import ContractObject
 from wan.admin.facilities import Facilities
 from wan.admin.image_object import ImageObject
 from wan.admin.keys import check_partner
 from wan.admin.log_object import LOGS, LogObject
 from wan.admin.objects import (
     ClockObject,
-    ContractObject,
     DeviceName,
     GatewayObject,
     SettingsObject,
+    VersionsObject,
 )
 from wan.admin.profiles import ProfileTable, ReadProfile
 from wan.admin.security_object import SecurityObject
@@ -82,6 +83,7 @@ class GatewayTree:
             SettingsObject(facilities),
             ImageObject(facilities),
             SecurityObject(facilities),
+            VersionsObject(facilities),
         ]
         objects += [LogObject(facilities, name) for name in LOGS]
         for item in objects:

@@ -13,8 +13,9 @@ import msgspec
 from smgw_emu.core.errors import ConfigError
 from wan.cosem.data import KINDS, Data, Value
 from wan.cosem.errors import CosemError
+from wan.cosem.records import record_data
 
-_ALIASES = {"hex": "octet-string", "der": "octet-string"}
+_ALIASES = {"hex": "octet-string", "der": "octet-string", "record": "structure"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class AttributeSpec:
     Attributes:
         index: -128..127, not 0.
         name: of the text, and the field of a profile.
-        kind: COSEM type, ``any``, ``array:T``, ``hex`` or ``der``.
+        kind: COSEM type, ``any``, ``array:T``, ``hex``, ``der`` or ``record``.
         writable, optional, secret: the flags.
     """
 
@@ -155,6 +156,8 @@ def from_python(spec: AttributeSpec, value: object) -> Data:
         ConfigError: text that must be hexadecimal is not.
     """
     kind = spec.kind.removeprefix("array:")
+    if kind == "record":
+        return record_data(value)
     if spec.kind.startswith("array:"):
         assert isinstance(value, tuple | list)
         return Data("array", tuple(_data(kind, item) for item in value))

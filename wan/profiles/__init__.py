@@ -1,5 +1,5 @@
 """XML of configuration profiles."""
 
-from wan.profiles.taf import taf_profile_xml
+from wan.profiles.evaluation import OwnFormat, ProfileFormat, profile_format
 
-__all__ = ["taf_profile_xml"]
+__all__ = ["OwnFormat", "ProfileFormat", "profile_format"]

@@ -13,12 +13,12 @@ from hsm_sim import Purpose
 from smgw_emu.bench.pki import TestPki, der
 from smgw_emu.core.administration import Record, record_key
 from smgw_emu.core.errors import SmgwError
-from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.transport.http import Answer, Headers
 from smgw_emu.transport.web import WebCaller
+from wan.admin.contract_object import CONTRACT
 from wan.admin.image_object import IMAGES
 from wan.admin.log_object import LOGS
-from wan.admin.objects import CLOCK, CONTRACT, GATEWAY, SETTINGS
+from wan.admin.objects import CLOCK, GATEWAY, SETTINGS, VERSIONS
 from wan.admin.profiles import ProfileTable
 from wan.admin.security_object import SECURITY
 from wan.cosem.classes import load_classes
@@ -233,10 +233,39 @@ class GatewaySession:
             for row in found["buffer"]
         ]
 
-    async def read_now(self, point: UsagePoint) -> int:
+    async def read_now(self, contract: str) -> int:
         """Have the newest values of a contract delivered (GW-45); returns how many messages."""
-        answer = await self.call(65003, CONTRACT, 1, ldev=f"{point.name}.sm")
-        return int(answer.data.value) if answer.data else 0  # type: ignore[arg-type]
+        return int(await self._ask(contract, 1))
+
+    async def switch(self, contract: str, stage: int, at: str, until: str) -> str:
+        """Send a tariff switching instruction (TAF5); returns when it is due."""
+        data = structure(Data("long64", stage), text(at), text(until))
+        return await self._ask(contract, 2, data)
+
+    async def control(self, contract: str, level: int) -> str:
+        """Give a control signal (TAF11); returns when it is recorded."""
+        return await self._ask(contract, 3, structure(Data("long64", level)))
+
+    async def capture(self, contract: str) -> str:
+        """Have a contract's meters registered now (TAF16); returns the target time."""
+        return await self._ask(contract, 4)
+
+    async def read_day(self, contract: str, day: str) -> int:
+        """Have the daily values of a date delivered (TAF6); returns how many messages."""
+        return int(await self._ask(contract, 5, structure(text(day))))
+
+    async def _ask(self, contract: str, method: int, data: Data | None = None) -> str:
+        answer = await self.call(65003, CONTRACT, method, data, ldev=f"{contract}.sm")
+        return str(answer.data.value) if answer.data else "0"
+
+    async def versions(self) -> list[dict[str, Any]]:
+        """Read every version of every profile (GW-41)."""
+        found = await self.attributes(65004, VERSIONS)
+        names = ("kind", "name", "version", "began", "ended", "state")
+        return [
+            dict(zip(names, (item.value for item in row.value), strict=True))
+            for row in found["versions"]
+        ]
 
     async def self_test(self) -> MethodResponse:
         """Run a self-test and wait for its result."""
