@@ -56,7 +56,7 @@ class TariffLab:
         if isinstance(moment, str):
             moment = WorldTime(parse_device_time(moment).ns)
         while (due := self.device.next_deadline()) < moment:
-            self.device.on_deadline(due)
+            self.device.on_deadline(max(due, self.now))
         self.now = moment
         return moment
 

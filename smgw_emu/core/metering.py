@@ -321,7 +321,7 @@ class Metering:
                 self._send(point, shown, "cycle", now)
             return
         schedule = self._registrars[key].schedule
-        outcome = self.rules.settled(point, key[0], target, values, schedule)
+        outcome = self.rules.settled(point, key[0], target, values, schedule, now)
         if outcome is not None:
             self._write(point, outcome, values, key, now)
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from smgw_emu.core.config import GatewayConfig
-from smgw_emu.core.instants import DeviceTime
+from smgw_emu.core.instants import SECOND, DeviceTime
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.schedule import Schedule
 from smgw_emu.core.series import terms_by_name, works_with_steps
@@ -25,6 +25,7 @@ from smgw_emu.core.tariff.terms import Key, Step
 from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.values import Reading
 
+LATE = 60 * SECOND  # own choice: windows are far shorter
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -79,6 +80,7 @@ class RuleBook:
         target: DeviceTime,
         values: Mapping[Obis, Reading],
         schedule: Schedule,
+        now: DeviceTime,
     ) -> Outcome | None:
         """Take a meter's settled target; None until every meter of the contract has it."""
         if not works_with_steps(point):
@@ -95,6 +97,7 @@ class RuleBook:
         rules = self._rules[point.name]
         last = rules.state.at
         follows = bool(last) and schedule.after(DeviceTime.from_seconds(last)) == target
-        outcome = rules.step(Step(target, mine, follows))
+        late = now if now - target > LATE else None
+        outcome = rules.step(Step(target, mine, follows, late))
         self.save(point)
         return outcome

@@ -205,9 +205,7 @@ def build(rows: list[Registration]) -> TariffLab:
 
 
 def shown(lab: TariffLab, name: str, database: str) -> dict[tuple[str, str], tuple[int, bool]]:
-    return {
-        (x.target.iso(), x.obis.hex): (x.value, x.repeated) for x in lab.lines(name, database)
-    }
+    return {(x.target.iso(), x.obis.hex): (x.value, x.repeated) for x in lab.lines(name, database)}
 
 
 def code(stage: int) -> str:
@@ -336,9 +334,7 @@ def _check_taf8(lab, found, begin):
                     expected[iso(amount.at), name] = (int(power * 1000), iso(at))
             powers = []
     lines = lab.lines("taf8-1", "derived")
-    assert {
-        (x.target.iso(), x.obis.hex): (x.value, x.capture.iso()) for x in lines
-    } == expected
+    assert {(x.target.iso(), x.obis.hex): (x.value, x.capture.iso()) for x in lines} == expected
     assert all(x.obis.octets[3] in (3, 6) for x in lines)
 
 

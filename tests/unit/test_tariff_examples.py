@@ -5,6 +5,8 @@ Readings in kWh; the tables' times are local winter time, here on the UTC raster
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from tariff_lab import IMPORT, METER, POWER, SECOND_METER, TariffLab, contract
 
@@ -176,7 +178,7 @@ def _feed_evenly(lab: TariffLab, totals: dict[str, int]) -> None:
     """Feed each quarter hour; what is used comes in the last quarter hour before a row."""
     rows = list(totals.items())
     lab.feed(rows[0][0], rows[0][1], **KWH)
-    for (begin, low), (end, high) in zip(rows, rows[1:], strict=False):
+    for (begin, low), (end, high) in pairwise(rows):
         for at in list(_quarters(lab, begin, end))[1:-1]:
             lab.feed(at, low, **KWH)
         lab.feed(end, high, **KWH)
@@ -184,7 +186,7 @@ def _feed_evenly(lab: TariffLab, totals: dict[str, int]) -> None:
 
 def _feed_power(lab: TariffLab, rows: list[tuple[str, int, int]]) -> None:
     lab.feed(rows[0][0], {IMPORT: rows[0][1], POWER: rows[0][2]}, **KWH)
-    for (begin, low, power), (end, high, new) in zip(rows, rows[1:], strict=False):
+    for (begin, low, power), (end, high, new) in pairwise(rows):
         for at in list(_quarters(lab, begin, end))[1:-1]:
             lab.feed(at, {IMPORT: low, POWER: power}, **KWH)
         lab.feed(end, {IMPORT: high, POWER: new}, **KWH)

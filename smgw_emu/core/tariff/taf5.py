@@ -83,12 +83,13 @@ class RuleSet(StageRules):
 
     def _carry_out(self, step: Step, outcome: base.Outcome, *, good: bool) -> None:
         now = step.target.seconds
+        carried_out = now if step.late is None else step.late.seconds
         due = [item for item in self.state.pending if item.at <= now]
         self.state.pending = [item for item in self.state.pending if item.at > now]
         for item in due:
             about = {"usage_point": self.point.name, "stage": item.stage}
             gone = item.stage not in {stage.number for stage in self.point.stages}
-            if item.until < now or gone:
+            if item.until < carried_out or gone:
                 outcome.notes.append(("instruction-expired", about))
                 continue
             outcome.notes.append(("instruction-carried-out", about))

@@ -71,8 +71,10 @@ class Step:
         target: the moment.
         readings: what was registered, repeated values included, by meter and register.
         follows: no target was missed since the step before (power cut, clock step).
+        late: when it was settled, if that was long after the moment (the clock was set forward).
     """
 
     target: DeviceTime
     readings: Mapping[Key, Reading]
     follows: bool = True
+    late: DeviceTime | None = None
