@@ -26,6 +26,8 @@ _COMMANDS = {
     "demo": "Meter, gateway and consumer, live or as one checked pass.",
     "status": "Show a running gateway: lamps, state, meters, clock.",
     "han": "Ask a gateway as its consumer (IF_GW_CON).",
+    "export": "Write a contract's values: AR 2418-6 XML, CSV, plot.",
+    "verify": "Check the signatures of a contract's values.",
     "meter": "Run a virtual meter on a pty, a TCP port or into a file.",
     "module": "Show the security module: keys, files, command log.",
     "pki": "Make and use a TEST SM-PKI: certificates, requests, revocation.",

@@ -2,75 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import click
 
-from smgw_emu.bench.consumer import HanClient, HanClientError, client_context
-from smgw_emu.cli import UnreachableError
-from smgw_emu.cli.common import directory_option, print_json
+from smgw_emu.bench.consumer import HanClient, HanClientError
+from smgw_emu.cli.common import print_json
+from smgw_emu.cli.han_target import Target, ask, target_options
 from smgw_emu.core.errors import ConfigError
 from smgw_emu.core.values import scaled
-from smgw_emu.lab.access import read_access
 
 _UNITS = {"27": "W", "30": "Wh"}
-Call = Callable[[HanClient], Awaitable[dict[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Which gateway, as whom."""
-
-    directory: Path
-    url: str
-    user: str
-    password: str
-    p12: Path | None
-    p12_password: str
-    certificate: Path | None
-    insecure: bool
-    with_certificate: bool
-
-    def client(self) -> HanClient:
-        """Return a client; what is not given is taken from ``access.json``."""
-        if self.url:
-            return self._explicit()
-        access = read_access(self.directory).han
-        url = f"https://{access.host}:{access.port}"
-        ca = None if self.insecure else (self.certificate or Path(access.ca))
-        p12 = (Path(access.p12), access.p12_password) if self.with_certificate else None
-        if self.p12 is not None:
-            p12 = (self.p12, self.p12_password)
-        login = (self.user or access.user, self.password or access.password)
-        return HanClient(url, client_context(ca, p12), None if p12 else login)
-
-    def _explicit(self) -> HanClient:
-        if self.certificate is None and not self.insecure:
-            raise ConfigError("--url needs --cert FILE (HAN certificate to trust) or --insecure")
-        p12 = None if self.p12 is None else (self.p12, self.p12_password)
-        login = (self.user, self.password) if self.user else None
-        if p12 is None and login is None:
-            raise ConfigError("--url needs --user and --password, or --p12")
-        context = client_context(self.certificate, p12)
-        return HanClient(self.url.rstrip("/"), context, login)
 
 
 @click.group("han")
-@directory_option
-@click.option("--url", default="", help="Another gateway: https://host:port (instead of -d).")
-@click.option("--user", default="", help="Login (from access.json).")
-@click.option("--password", default="", envvar="SMGW_PASSWORD", help="Password.")
-@click.option("--p12", type=click.Path(path_type=Path, exists=True), help="Client certificate.")
-@click.option("--p12-password", default="", envvar="SMGW_P12_PASSWORD", help="Its password.")
-@click.option("--with-certificate", is_flag=True, help="Log in with the PKCS#12 of access.json.")
-@click.option("--cert", "certificate", type=click.Path(path_type=Path, exists=True),
-              help="HAN certificate to trust (PEM).")  # fmt: skip
-@click.option("--insecure", is_flag=True, help="Trust any HAN certificate.")
+@target_options
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Ask a gateway as its consumer (IF_GW_CON), with digest or a PKCS#12 certificate.
@@ -78,19 +25,6 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     Every sub-command takes --json for the gateway's own answer.
     """
     ctx.obj = Target(**options)
-
-
-def _ask(target: Target, call: Call) -> dict[str, Any]:
-    async def ask() -> dict[str, Any]:
-        async with target.client() as client:
-            return await call(client)
-
-    try:
-        return asyncio.run(ask())
-    except HanClientError as error:
-        if error.status == 0:
-            raise UnreachableError(str(error)) from error
-        raise
 
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="The gateway's answer as JSON.")
@@ -101,7 +35,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="The gateway's answ
 @click.pass_obj
 def info(target: Target, as_json: bool) -> None:
     """Show what the gateway says of itself (smgw-info)."""
-    answer = _ask(target, lambda client: client.call("smgw-info"))
+    answer = ask(target, lambda client: client.call("smgw-info"))
     if as_json:
         print_json(answer)
         return
@@ -123,7 +57,7 @@ def info(target: Target, as_json: bool) -> None:
 @click.pass_obj
 def contracts(target: Target, as_json: bool) -> None:
     """List the consumer's contracts (user-info)."""
-    answer = _ask(target, lambda client: client.call("user-info"))
+    answer = ask(target, lambda client: client.call("user-info"))
     if as_json:
         print_json(answer)
         return
@@ -141,7 +75,7 @@ def contracts(target: Target, as_json: bool) -> None:
 @click.pass_obj
 def contract(target: Target, usage_point: str, as_json: bool) -> None:
     """Show one contract: its value lists and registers (usage-point-info)."""
-    answer = _ask(target, lambda c: c.call("usage-point-info", usage_point_id=usage_point))
+    answer = ask(target, lambda c: c.call("usage-point-info", usage_point_id=usage_point))
     if as_json:
         print_json(answer)
         return
@@ -190,7 +124,7 @@ def readings(
             parameters["fromtime"], parameters["totime"] = await _window(client, begin, end)
         return await client.call("readings", **parameters)
 
-    answer = _ask(target, call)
+    answer = ask(target, call)
     if as_json:
         print_json(answer)
         return
@@ -240,7 +174,7 @@ def log(target: Target, begin: str, end: str, from_index: int, count: int, as_js
     """Read the consumer log."""
     wanted = {"fromtime": begin, "totime": end, "fromindex": from_index, "count": count}
     parameters = {name: value for name, value in wanted.items() if value}
-    answer = _ask(target, lambda client: client.call("log", **parameters))
+    answer = ask(target, lambda client: client.call("log", **parameters))
     if as_json:
         print_json(answer)
         return
@@ -255,7 +189,7 @@ def log(target: Target, begin: str, end: str, from_index: int, count: int, as_js
 @click.pass_obj
 def selftest(target: Target, as_json: bool) -> None:
     """Start a self-test; its result appears in the log. Exit code 1 while the 600 s lock holds."""
-    answer = _ask(target, lambda client: client.call("self-test"))
+    answer = ask(target, lambda client: client.call("self-test"))
     if as_json:
         print_json(answer)
     else:

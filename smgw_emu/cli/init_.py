@@ -57,6 +57,8 @@ def parse_moment(text: str | None) -> WorldTime | None:
     help="Where meter bytes come from: serial device, tcp://host:port, or a recording.",
 )
 @click.option("--meter-id", default="", help="Device id of the meter (read from a recording).")
+@click.option("--contracts", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="More contracts: a TOML file such as examples/tariffs.toml.")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="HAN address.")
 @click.option("--han-port", default=8443, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--control-port", default=8460, show_default=True, type=click.IntRange(0, 65535))
@@ -83,6 +85,7 @@ def command(
     password: str,
     meter_source: str,
     meter_id: str,
+    contracts: Path | None,
     host: str,
     han_port: int,
     control_port: int,
@@ -139,6 +142,7 @@ def command(
         password=password,
         meter_id=meter_id,
         meter_source=meter_source,
+        contracts=contracts,
         han_host=host,
         han_port=free_port(han_port),
         control_port=free_port(control_port),

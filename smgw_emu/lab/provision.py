@@ -9,6 +9,7 @@ import hashlib
 import secrets
 import shutil
 import ssl
+import tomllib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,7 +38,7 @@ from smgw_emu.lab.access import (
     HanAccess,
     write_access,
 )
-from smgw_emu.lab.config_text import head, quoted
+from smgw_emu.lab.config_text import head, inline, quoted
 from smgw_emu.profiles import DEFAULT_PROFILE, load
 from wan.admin.keys import ROOT, sub_ca_file
 from wan.certificates import ec_key
@@ -69,6 +70,7 @@ class Plan:
     pkcs11: str = ""
     token: str = ""
     token_pin: str = ""
+    contracts: Path | None = None
 
 
 def create_gateway(directory: Path, plan: Plan) -> Access:
@@ -218,6 +220,8 @@ def deliver(module: KeyModule) -> None:
 
 def _config_text(plan: Plan, device: DeviceId, consumer: Consumer) -> str:
     meter, registers = _meter(plan)
+    wanted = _contracts(plan.contracts) if plan.contracts else []
+    registers += [code for code in _named(wanted) if code not in registers]
     quarter = plan.now.seconds // _QUARTER_S * _QUARTER_S
     begin = DeviceTime.from_seconds(quarter).iso()
     lines = [
@@ -243,18 +247,40 @@ def _config_text(plan: Plan, device: DeviceId, consumer: Consumer) -> str:
         f'ha1_sha256 = "{consumer.ha1_sha256}"',
         f'certificates = ["{consumer.certificates[0]}"]',
     ]
-    for taf, name, description in _CONTRACTS:
-        lines += [
-            "",
-            "[[usage_point]]",
-            f'name = "{name}"',
-            f"taf = {taf}",
-            f'description = "{description}"',
-            f'consumer = "{consumer.login}"',
-            f'meters = ["{meter}"]',
-            f'start = "{begin}"',
-        ]
+    rows: list[dict[str, object]] = [
+        {"name": name, "taf": taf, "description": description}
+        for taf, name, description in _CONTRACTS
+    ]
+    filled = {"consumer": consumer.login, "meters": [str(meter)], "start": begin}
+    for row in rows + wanted:
+        lines += ["", "[[usage_point]]"]
+        lines += [f"{key} = {inline(value)}" for key, value in (row | (filled | row)).items()]
     return "\n".join(lines) + "\n"
+
+
+def _contracts(path: Path) -> list[dict[str, object]]:
+    """Return the contracts of a file; what they leave out is filled in.
+
+    Raises:
+        ConfigError: not a TOML file of [[usage_point]] tables.
+    """
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    rows = table.get("usage_point")
+    if not isinstance(rows, list) or table.keys() != {"usage_point"}:
+        raise ConfigError(f"{path}: [[usage_point]] tables are expected, nothing else")
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def _named(rows: list[dict[str, object]]) -> list[str]:
+    """Return the registers that contracts name: the meter's profile must have them."""
+    codes: list[object] = []
+    for row in rows:
+        named = row.get("obis", [])
+        codes += [*(named if isinstance(named, list) else []), row.get("power", "")]
+    return [code for code in dict.fromkeys(codes) if isinstance(code, str) and code]
 
 
 def _settings(plan: Plan) -> ModuleSettings:
