@@ -6,7 +6,7 @@ periods are counted in months, or days, from the one in which the contract begin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, time
 
 from smgw_emu.core.instants import DeviceTime
@@ -76,8 +76,20 @@ def is_period_start(point: UsagePoint, clock: time, moment: DeviceTime) -> bool:
     return next_edge(point, clock, moment + -1) == moment
 
 
-def is_edge(point: UsagePoint, clock: time, moment: DeviceTime) -> bool:
-    """Tell whether a billing period of the contract begins or ends at a moment."""
-    if not point.valid_at(moment):
-        return False
-    return moment in (point.begin, point.finish) or is_period_start(point, clock, moment)
+class Marks:
+    """Moments that come again and again, for a question that is asked at every registration.
+
+    Args:
+        following: returns the first of them after a moment.
+    """
+
+    def __init__(self, following: Callable[[DeviceTime], DeviceTime]) -> None:
+        self._following = following
+        self._after = self._next = DeviceTime(0)
+
+    def hit(self, moment: DeviceTime) -> bool:
+        """Tell whether one of them is at ``moment``."""
+        if not self._after < moment < self._next:
+            self._after = moment + -1
+            self._next = self._following(self._after)
+        return moment == self._next

@@ -359,7 +359,7 @@ class Metering:
         """Make a reading of a registered value and store it if the series is kept."""
         meter = plan.meter
         conditions = set(self.conditions)
-        kind = WordKind(meter.word)
+        kind = plan.kind
         # the sample of a repeated value has an empty meter word (GW-N09)
         word = 0 if item.repeated else meter_word(item.status, kind, self._dialect)
         kept = item.obis in plan.stored

@@ -14,11 +14,13 @@ from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.meter_profile import Meter
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.schedule import Events, Raster, Schedule
+from smgw_emu.core.status import WordKind
 from smgw_emu.core.tariff import use_case
 from smgw_emu.core.tariff.terms import Terms, terms_of
 from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.profiles import Registration
 
+_KINDS = {kind.value: kind for kind in WordKind}
 SeriesKey = tuple[str, str]  # meter id in lower case, name of the series
 
 
@@ -43,6 +45,11 @@ class SeriesPlan:
     signed: bool
     points: tuple[UsagePoint, ...]
     period_s: int
+
+    @property
+    def kind(self) -> WordKind:
+        """Which meter word it has."""
+        return _KINDS[self.meter.word]
 
     def schedule(self) -> Schedule:
         """Return when values are registered."""

@@ -166,9 +166,9 @@ def faults_of(word: int, kind: WordKind) -> Fault:
 
 def word_kind(smgw: int, meter: int, dialect: Dialect) -> WordKind:
     """Tell which meter word stands in a status word."""
-    if dialect is Dialect.DS_V2 and smgw & bit(17):
+    if dialect is Dialect.DS_V2 and smgw & _WIRELESS_SMGW:
         return WordKind.WIRELESS
-    if meter & bit(3) and not meter & bit(2):
+    if meter & _IS_GAS and not meter & _IS_ELECTRICITY:
         return WordKind.GAS
     return WordKind.ELECTRICITY
 
@@ -222,7 +222,11 @@ class PtbStatus(IntEnum):
     FATAL_ERROR = 4
 
 
-_FATAL_SMGW = bit(8)
+_FATAL_SMGW, _WIRELESS_SMGW, _IS_ELECTRICITY, _IS_GAS = bit(8), bit(17), bit(2), bit(3)
+_MASKS = {
+    kind: (table.get(Fault.FATAL, 0), table.get(Fault.TAMPER, 0))
+    for kind, table in FAULT_BITS.items()
+}
 # fnn-ptb: time invalid, value unusable. ds-v2 (table 15.1): time invalid, no value, meter tamper;
 # the text gives no mapping to a PTB status, this is our reading.
 _CRITICAL_SMGW = {
@@ -234,10 +238,10 @@ _TEMPORARY_SMGW = {Dialect.FNN_PTB: bit(13), Dialect.DS_V2: bit(15)}
 
 def ptb_status(smgw: int, meter: int, dialect: Dialect = Dialect.FNN_PTB) -> PtbStatus:
     """Map a word pair to its PTB status, first match wins (GW-N07)."""
-    faults = faults_of(meter, word_kind(smgw, meter, dialect))
-    if smgw & _FATAL_SMGW or faults & Fault.FATAL:
+    fatal, tamper = _MASKS[word_kind(smgw, meter, dialect)]
+    if smgw & _FATAL_SMGW or meter & fatal:
         return PtbStatus.FATAL_ERROR
-    if smgw & _CRITICAL_SMGW[dialect] or faults & Fault.TAMPER:
+    if smgw & _CRITICAL_SMGW[dialect] or meter & tamper:
         return PtbStatus.CRITICAL_TEMPORARY_ERROR
     if smgw & _TEMPORARY_SMGW[dialect]:
         return PtbStatus.TEMPORARY_ERROR

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, time
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -161,12 +162,12 @@ class UsagePoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def begin(self) -> DeviceTime:
         """Start of validity."""
-        return parse_device_time(self.start)
+        return _moment(self.start)
 
     @property
     def finish(self) -> DeviceTime | None:
         """End of validity, None for an open one."""
-        return parse_device_time(self.end) if self.end else None
+        return _moment(self.end) if self.end else None
 
     @property
     def registers(self) -> tuple[Obis, ...]:
@@ -193,6 +194,12 @@ class UsagePoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return "ready"
         finish = self.finish
         return "archive" if finish is not None and now >= finish else "running"
+
+
+@lru_cache(maxsize=1024)
+def _moment(text: str) -> DeviceTime:
+    """Read a bound of the validity; every registration asks for it."""
+    return parse_device_time(text)
 
 
 def parse_clock(text: str) -> time:

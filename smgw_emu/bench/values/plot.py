@@ -137,7 +137,8 @@ def _dress(axes: Axes, bundle: Bundle, database: str, unit: str) -> None:
     axes.xaxis_date(_ZONE)
     axes.xaxis.set_major_locator(locator)
     formatter = ConciseDateFormatter(locator, tz=_ZONE)  # type: ignore[no-untyped-call]
-    formatter.formats[1:3] = ["%m.%Y", "%d.%m."]  # the axis is German, whatever the host's locale
+    formatter.formats[1:3] = ["%m.%Y", "%d.%m."]  # the axis is German, whatever the locale
+    formatter.zero_formats[2:4] = ["%m.%Y", "%d.%m."]
     formatter.offset_formats = ["", "%Y", "%Y", "%m.%Y", "%d.%m.%Y", "%d.%m.%Y"]
     axes.xaxis.set_major_formatter(formatter)
     axes.set_ylabel(unit)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from smgw_emu.core.billing import edges, is_edge
+from smgw_emu.core.billing import Marks, edges, next_edge
 from smgw_emu.core.instants import DeviceTime
 from smgw_emu.core.legal_time import at_local, local, next_day_start
 from smgw_emu.core.obis import Obis
@@ -139,6 +139,8 @@ class RuleSet:
         self.point = terms.point
         self.dialect = dialect
         self.state: Any = self.STATE() if state is None else state
+        self._edges = Marks(lambda after: next_edge(terms.point, terms.clock, after))
+        self._days = Marks(lambda after: next_day_start(after, terms.daily))
         self.totals = Totals(terms, self.state.totals, dialect, joined=self.JOINED)
 
     # -- what a use case defines -----------------------------------------------------------
@@ -237,13 +239,14 @@ class RuleSet:
             self._write_due(finish, outcome, good=False)
 
     def _write_due(self, target: DeviceTime, outcome: Outcome, *, good: bool) -> None:
-        edge = is_edge(self.point, self.terms.clock, target)
+        point = self.point
+        edge = target in (point.begin, point.finish) or self._edges.hit(target)
         if edge and "derived" in self.DATABASES:
             lines = self.period_lines(target)
             stands = good or self.DATED
             outcome.put(self.lines("derived", lines, target, good=stands, reason="period"))
             outcome.changed = outcome.changed or bool(lines)
-        if "daily" in self.DATABASES and at_local(local(target), self.terms.daily) == target:
+        if "daily" in self.DATABASES and self._days.hit(target):
             outcome.put(self.lines("daily", self.registers(), target, good=good, reason="day"))
         if edge:
             self.next_period(target, outcome, good=good)

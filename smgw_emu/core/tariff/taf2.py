@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from smgw_emu.core.instants import DeviceTime
 from smgw_emu.core.tariff import base
 from smgw_emu.core.tariff.calendar import TariffCalendar, calendar_faults
 from smgw_emu.core.tariff.stages import StageRules
@@ -30,6 +31,14 @@ class RuleSet(StageRules):
     def __init__(self, terms: Terms, *rest: object, **named: object) -> None:
         super().__init__(terms, *rest, **named)  # type: ignore[arg-type]
         self._calendar = TariffCalendar(terms.point)
+        self._stage, self._from, self._to = 0, DeviceTime(0), DeviceTime(0)
+
+    def _stage_at(self, moment: DeviceTime) -> int:
+        """Return the stage from a moment on; the calendar is asked once per stage."""
+        if not self._from <= moment < self._to:
+            self._stage, self._from = self._calendar.stage_at(moment), moment
+            self._to = self._calendar.next_change(moment) or DeviceTime(1 << 62)
+        return self._stage
 
     @classmethod
     def faults(cls, terms: Terms) -> base.Faults:
@@ -55,12 +64,12 @@ class RuleSet(StageRules):
     def account(self, advance: Advance, step: Step, outcome: base.Outcome) -> None:
         """Add to the stage valid until now, then switch."""
         self.add(advance, self.state.stage)
-        stage = self._calendar.stage_at(step.target)
+        stage = self._stage_at(step.target)
         self.change(stage, step, outcome, "" if self.state.stage else "begin")
 
     def barred(self, step: Step, outcome: base.Outcome) -> None:
         """Switch without a value: the entry repeats the registers, marked."""
-        stage = self._calendar.stage_at(step.target)
+        stage = self._stage_at(step.target)
         if self.state.stage and stage != self.state.stage:
             self.state.stage = stage
             self.entry(step.target, outcome, f"stage {stage}", good=False)
