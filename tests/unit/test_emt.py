@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 
+import pytest
 from fuzz import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from support import START, world
 
 from smgw_emu.bench.emt import Quality, ValueStore, check_delivery
-from smgw_emu.bench.emt.checks import substitutes, target_of
+from smgw_emu.bench.emt.checks import Raster, raster_of, substitutes, taf_of, target_of
 from smgw_emu.core.instants import SECOND, DeviceTime
 from wan.cosem.errors import XmlError
 from wan.delivery import Column, Entry, ValueList, read_event, read_value_list, write_value_list
@@ -72,7 +73,7 @@ def test_any_delivery_is_read_or_refused_by_name(data):
 @given(st.sets(st.integers(1, 40)), st.integers(-8, 8))
 def test_gaps_are_what_a_naive_reader_would_count(present, late):
     rows = tuple(entry(step, step * 10, late=late) for step in sorted(present))
-    values, findings = check_delivery(Column(NAME, rows), PERIOD)
+    values, findings = check_delivery(Column(NAME, rows), Raster(PERIOD))
     missing = [
         s for s in range(min(present, default=0), max(present, default=0)) if s not in present and s
     ]
@@ -97,7 +98,7 @@ def test_substitutes_never_leave_the_usable_values_around_them(rows):
     for step, (rise, status) in enumerate(rows, 1):
         value += rise
         entries.append(entry(step, value, status))
-    values, _ = check_delivery(Column(NAME, tuple(entries)), PERIOD)
+    values, _ = check_delivery(Column(NAME, tuple(entries)), Raster(PERIOD))
     good = [v for v in values if v.quality is Quality.MEASURED]
     for formed in substitutes(values, PERIOD):
         before = [v for v in good if v.target < formed.target]
@@ -109,7 +110,7 @@ def test_substitutes_never_leave_the_usable_values_around_them(rows):
 def test_status_decides_what_is_usable():
     """O11: PTB status 2 usable, 3 not."""
     rows = (entry(1, 10), entry(2, 20, NO_VALUE), entry(3, 30, TAMPERED), entry(4, 25))
-    values, findings = check_delivery(Column(NAME, rows), PERIOD)
+    values, findings = check_delivery(Column(NAME, rows), Raster(PERIOD))
     assert [v.quality for v in values] == ["measured", "measured", "unusable", "measured"]
     assert [f.kind for f in findings] == ["unusable"]
 
@@ -117,14 +118,14 @@ def test_status_decides_what_is_usable():
 def test_a_repeated_value_takes_the_next_place_and_is_no_measurement():
     first = entry(1, 10)
     repeated = entry(2, 10, NO_VALUE, capture=first.capture)
-    values, _ = check_delivery(Column(NAME, (first, repeated, entry(3, 30))), PERIOD)
+    values, _ = check_delivery(Column(NAME, (first, repeated, entry(3, 30))), Raster(PERIOD))
     assert [v.quality for v in values] == ["measured", "unusable", "measured"]
     assert [v.target for v in values] == [BEGIN + n * PERIOD * SECOND for n in (1, 2, 3)]
     assert [v.entry.value for v in substitutes(values, PERIOD)] == [20]
 
 
 def test_a_counter_that_falls_is_found():
-    _, findings = check_delivery(Column(NAME, (entry(1, 10), entry(2, 5))), PERIOD)
+    _, findings = check_delivery(Column(NAME, (entry(1, 10), entry(2, 5))), Raster(PERIOD))
     assert [f.kind for f in findings] == ["decreased"]
 
 
@@ -136,11 +137,11 @@ def test_a_capture_belongs_to_the_nearest_quarter_hour(step, shift):
 
 def test_a_measured_value_replaces_a_substitute_and_never_the_other_way():
     store = ValueStore()
-    values, findings = check_delivery(Column(NAME, (entry(1, 10), entry(3, 30))), PERIOD)
+    values, findings = check_delivery(Column(NAME, (entry(1, 10), entry(3, 30))), Raster(PERIOD))
     store.add("uuid:1", "g", "c", START, values, findings)
     store.add_substitutes("c", substitutes(values, PERIOD))
     assert store.quality("c") == {"measured": 2, "substitute": 1}
-    late, _ = check_delivery(Column(NAME, (entry(2, 21),)), PERIOD)
+    late, _ = check_delivery(Column(NAME, (entry(2, 21),)), Raster(PERIOD))
     store.add("uuid:2", "g", "c", START, late, [])
     store.add_substitutes("c", substitutes(values, PERIOD))
     assert [v.entry.value for v in store.values("c")] == [10, 21, 30]
@@ -180,3 +181,25 @@ def test_a_forged_value_is_found_by_its_signature(value, forged):
         shown = replace(signed, entry=replace(signed.entry, **{forged: changes[forged]}))
     checked, findings = check_signatures([shown], key.public_key())
     assert (checked[0].quality is Quality.UNUSABLE) == (forged != "none") == bool(findings)
+
+
+@pytest.mark.parametrize(
+    ("contract", "step", "raster"),
+    [
+        ("01005e318027.taf7-1.sm", 900, Raster(900)),
+        ("01005e318027.taf7-60.sm", 60, Raster(60)),
+        ("01005e318021.taf1-1.sm", 2_678_400, Raster(900, series=False)),
+        ("01005e318022.taf2-1.sm", 28_800, Raster(900, series=False)),
+        ("01005e31802a.grid.sm", 60, Raster(1, series=False)),
+        ("of nobody", 300, Raster(300)),
+    ],
+)
+def test_a_contract_tells_how_its_values_lie_in_time(contract, step, raster):
+    """Only series have gaps; their period is read off the values, a few seconds early or late."""
+    jitter = (0, 2, -3, 1, 0)
+    rows = tuple(
+        Entry(n, 0, 30, GOOD, DeviceTime.from_seconds(1_800_000_000 + n * step + late))
+        for n, late in enumerate(jitter)
+    )
+    assert raster_of(contract, Column(NAME, rows), PERIOD) == raster
+    assert taf_of(contract) == (0 if "nobody" in contract else int(contract[10:12], 16) - 0x20)

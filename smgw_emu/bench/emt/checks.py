@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from smgw_emu.core.instants import SECOND, DeviceTime
+from smgw_emu.core.obis import Obis
 from smgw_emu.core.status import PtbStatus, ptb_status
 from wan.delivery import Column, Entry
 
@@ -51,6 +52,47 @@ class Value:
     quality: Quality
 
 
+SERIES_TAFS = frozenset({7, 13})
+PERIOD_TAFS = frozenset({1, 2, 3, 4, 5, 6, 8})
+_PERIODS = (1, 5, 10, 15, 30, 60, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """How a contract's values lie in time.
+
+    Attributes:
+        period_s: they stand on multiples of it; 1 for values of a moment.
+        series: one follows another without gaps.
+    """
+
+    period_s: int
+    series: bool = True
+
+
+def taf_of(contract: str) -> int:
+    """Return the use case in a contract's logical name (``01005e318027...`` is 7), 0 if none."""
+    head = contract.partition(".")[0]
+    if len(head) != 12 or not head.startswith("01005e3180"):
+        return 0
+    return int(head[10:], 16) - 0x20
+
+
+def raster_of(contract: str, column: Column, default_s: int) -> Raster:
+    """Tell how a column lies in time: by the use case, and by the distance of its values."""
+    taf = taf_of(contract)
+    if taf in PERIOD_TAFS:
+        return Raster(default_s, series=False)
+    if taf not in SERIES_TAFS and taf > 0:
+        return Raster(1, series=False)
+    captures = sorted({entry.capture.ns for entry in column.entries})
+    steps = sorted(after - before for before, after in itertools.pairwise(captures))
+    if not steps:
+        return Raster(default_s)
+    middle = steps[len(steps) // 2] / SECOND
+    return Raster(min(_PERIODS, key=lambda period: abs(period - middle)))
+
+
 def target_of(entry: Entry, period_s: int) -> DeviceTime:
     """Return the raster point a capture time belongs to (the nearest one, GW-N10)."""
     period = period_s * SECOND
@@ -63,12 +105,13 @@ def usable(entry: Entry) -> bool:
     return ptb_status(*words) < PtbStatus.CRITICAL_TEMPORARY_ERROR
 
 
-def check_delivery(column: Column, period_s: int) -> tuple[list[Value], list[Finding]]:
+def check_delivery(column: Column, raster: Raster) -> tuple[list[Value], list[Finding]]:
     """Place a column's entries on their raster and look for what is odd.
 
     Repeated values carry the capture time of the value they repeat, so they take the next free
     place of the raster and are unusable.
     """
+    period_s = raster.period_s
     values: dict[DeviceTime, Value] = {}
     findings: list[Finding] = []
     previous: Entry | None = None
@@ -82,7 +125,8 @@ def check_delivery(column: Column, period_s: int) -> tuple[list[Value], list[Fin
         good = usable(entry) and not repeated
         if not good:
             findings.append(Finding("unusable", column.name, f"{target.iso()} {entry.status}"))
-        if last_good is not None and good and _decreased(last_good, entry):
+        counts = Obis.parse(column.obis).is_counter
+        if last_good is not None and good and counts and _decreased(last_good, entry):
             findings.append(Finding("decreased", column.name, target.iso()))
         if target in values:
             findings.append(Finding("duplicate", column.name, target.iso()))
@@ -91,7 +135,7 @@ def check_delivery(column: Column, period_s: int) -> tuple[list[Value], list[Fin
         previous, place = entry, target
         last_good = entry if good else last_good
     ordered = [values[target] for target in sorted(values)]
-    return ordered, findings + _gaps(column.name, ordered, period_s)
+    return ordered, findings + (_gaps(column.name, ordered, period_s) if raster.series else [])
 
 
 def _decreased(previous: Entry, entry: Entry) -> bool:

@@ -8,7 +8,14 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hsm_sim import Purpose
-from smgw_emu.bench.emt.checks import Finding, Value, check_delivery, substitutes
+from smgw_emu.bench.emt.checks import (
+    Finding,
+    Value,
+    check_delivery,
+    raster_of,
+    substitutes,
+    taf_of,
+)
 from smgw_emu.bench.emt.signatures import check_signatures
 from smgw_emu.bench.emt.store import ValueStore
 from smgw_emu.bench.pki import Participant, TestPki
@@ -201,15 +208,19 @@ class MarketParticipant:
         placed: list[Value] = []
         findings: list[Finding] = []
         for column in values.columns:
-            rows, odd = check_delivery(column, self.period_s)
+            raster = raster_of(values.contract, column, self.period_s)
+            rows, odd = check_delivery(column, raster)
             if key is not None:
-                rows, forged = check_signatures(rows, key)
+                rows, forged = check_signatures(rows, key, taf_of(values.contract))
                 odd += forged
             placed += rows
             findings += odd
         received = self.clock.now().iso()
         self.store.add(message_id, gateway, values.contract, received, placed, findings)
         for column in values.columns:
+            raster = raster_of(values.contract, column, self.period_s)
+            if not raster.series:
+                continue
             mine = [v for v in self.store.values(values.contract) if v.column == column.name]
-            self.store.add_substitutes(values.contract, substitutes(mine, self.period_s))
+            self.store.add_substitutes(values.contract, substitutes(mine, raster.period_s))
         self.received += 1

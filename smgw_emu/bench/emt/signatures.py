@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from cryptography.exceptions import InvalidSignature
@@ -12,21 +12,24 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from smgw_emu.bench.emt.checks import Finding, Quality, Value
 from smgw_emu.core.instants import DeviceTime
+from smgw_emu.core.legal_time import next_day_start
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.signature import SIGNATURE_OCTETS, signature_input
 from smgw_emu.core.values import Reading
 
+_EXTREMES = 8
+_LONGEST_PERIOD_DAYS = 32
 _ECDSA = ec.ECDSA(hashes.SHA256())
 
 
 def check_signatures(
-    values: Iterable[Value], key: ec.EllipticCurvePublicKey
+    values: Iterable[Value], key: ec.EllipticCurvePublicKey, taf: int = 7
 ) -> tuple[list[Value], list[Finding]]:
     """Make values with a wrong signature unusable; those without one pass (repeated values)."""
     checked: list[Value] = []
     findings: list[Finding] = []
     for value in values:
-        if not value.entry.signature or _right(value, key):
+        if not value.entry.signature or _right(value, key, taf):
             checked.append(value)
             continue
         checked.append(replace(value, quality=Quality.UNUSABLE))
@@ -34,20 +37,32 @@ def check_signatures(
     return checked, findings
 
 
-def _right(value: Value, key: ec.EllipticCurvePublicKey) -> bool:
-    """A registered value is signed with its target, one read on demand with its capture time."""
+def _right(value: Value, key: ec.EllipticCurvePublicKey, taf: int) -> bool:
+    """A registered value is signed with its target, one read on demand with its capture time.
+
+    An extreme value (TAF8) is signed with the end of its billing period, a local midnight.
+    """
     signature = value.entry.signature
     if len(signature) != SIGNATURE_OCTETS:
         return False
     half = SIGNATURE_OCTETS // 2
     r, s = (int.from_bytes(part, "big") for part in (signature[:half], signature[half:]))
-    for target in (value.target, value.entry.capture):
+    for target in _targets(value, taf):
         try:
             key.verify(encode_dss_signature(r, s), _signed(value, target), _ECDSA)
         except InvalidSignature:
             continue
         return True
     return False
+
+
+def _targets(value: Value, taf: int) -> Iterator[DeviceTime]:
+    yield value.target
+    yield value.entry.capture
+    edge = value.entry.capture
+    for _ in range(_LONGEST_PERIOD_DAYS if taf == _EXTREMES else 0):
+        edge = next_day_start(edge)
+        yield edge
 
 
 def _signed(value: Value, target: DeviceTime) -> bytes:
