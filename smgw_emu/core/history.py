@@ -73,11 +73,14 @@ class History:
         )
 
     def versions(self, kind: str | None = None, name: str | None = None) -> list[Version]:
-        """Return versions, oldest first, of all profiles or of some."""
+        """Return versions of all profiles or of some, in the order they came into force.
+
+        The clock may have been set back in between, so the order is that of the numbers.
+        """
         rows = self._store.execute(
             "SELECT kind, id, version, began, ended, body FROM profile_version"
             " WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR id = ?2)"
-            " ORDER BY began, kind, id, version",
+            " ORDER BY kind, id, version",
             (kind, name),
         )
         return [_version(*row) for row in rows]
