@@ -23,6 +23,7 @@ from smgw_emu.core.instants import DAY, SECOND, DeviceTime, WorldTime
 from smgw_emu.core.life import LifeCycle, LifeInput
 from smgw_emu.core.logbook import Logbooks
 from smgw_emu.core.metering import Metering
+from smgw_emu.core.retention import Retention
 from smgw_emu.core.signature import ReadingSigner
 from smgw_emu.core.status import Condition
 from smgw_emu.core.store import Store
@@ -68,6 +69,7 @@ class Device:
         users = {consumer.login: consumer.logical_name for consumer in config.consumer}
         self.logbooks = Logbooks(store, users, catalogue)
         self.history = History(store)
+        self.retention = Retention(store, self.logbooks, profile.retention)
         self.metering = Metering(config, profile, store, self.logbooks, signer)
         self.life = LifeCycle(store, self.logbooks)
         self._prune_at = DeviceTime(0)
@@ -110,10 +112,11 @@ class Device:
             self._prune(now)
 
     def check_storage(self, now: DeviceTime) -> None:
-        """Tell once when the value store passes its limit, and once when it is below again.
+        """Make room if the store is full; tell once when it passes its limit, and once after.
 
         The administrator sets the limit (WAN-25, SEC-10).
         """
+        self.retention.make_room(now)
         limit, used = self.administration.settings.value_limit_kib, self.store.used_kib()
         above = bool(limit) and used > limit
         if above == (self.store.get_meta("storage-limit") == "above"):
@@ -322,9 +325,9 @@ class Device:
         """Drop once a day what its retention no longer covers."""
         self._prune_at = now + DAY
         with self.store.transaction():
-            self.logbooks.prune(now + -self.profile.retention.log_months * 31 * DAY)
-            self.metering.prune(now)
+            self.retention.prune(now)
             self.history.prune(now + -self.profile.retention.values_months * 31 * DAY)
+            self.retention.make_room(now)
 
 
 def _communication(config: GatewayConfig) -> dict[str, dict[str, str]]:

@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 
 from smgw_emu.core.config import GatewayConfig
-from smgw_emu.core.instants import DAY, SECOND, DeviceTime
+from smgw_emu.core.instants import SECOND, DeviceTime
 from smgw_emu.core.logbook import Logbooks
 from smgw_emu.core.meter_watch import MeterWatch
 from smgw_emu.core.obis import Obis
@@ -148,14 +148,6 @@ class Metering:
     def next_deadline(self) -> DeviceTime | None:
         """Return when a registration window ends next."""
         return min((r.next_deadline() for r in self._registrars.values()), default=None)
-
-    def prune(self, now: DeviceTime) -> None:
-        """Drop what its retention no longer covers."""
-        keep = self._profile.retention
-        self._store.drop_readings("daily", now + -keep.daily_days * DAY)
-        limit = now + -keep.values_months * 31 * DAY
-        for database in ("origin", "derived", "calculated"):
-            self._store.drop_readings(database, limit)
 
     # -- input -----------------------------------------------------------------------------
 

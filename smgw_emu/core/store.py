@@ -7,7 +7,7 @@ What a transaction has committed survives a power cut at any moment. Damage is r
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -228,6 +228,17 @@ class Store:
                 (before.seconds, database),
             )
         return cursor.rowcount
+
+    def oldest_reading(self, databases: Collection[str]) -> DeviceTime | None:
+        """Return the oldest target in some databases, None if they are empty."""
+        marks = ", ".join("?" * len(databases))
+        rows = self.execute(
+            "SELECT min(r.target) FROM channel c JOIN reading r ON r.channel = c.id"  # noqa: S608
+            f" WHERE c.database IN ({marks})",
+            databases,
+        )
+        target = rows[0][0]
+        return None if target is None else DeviceTime.from_seconds(target)
 
     def count_readings(self) -> int:
         """Return the number of lines in all lists."""

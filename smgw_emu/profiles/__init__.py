@@ -155,9 +155,15 @@ class Registration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long data is kept; months for value lists and logs, days for daily values."""
+    """How long data is kept: months for value lists and logs, days for daily values.
+
+    ``least_months``: full billing months before the running one that no lack of space shortens.
+    ``capacity_kib``: size of the store above which older lines go early.
+    """
 
     values_months: Positive
+    least_months: Positive
+    capacity_kib: Positive
     daily_days: Positive
     log_months: Positive
 

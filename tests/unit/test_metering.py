@@ -198,7 +198,7 @@ def test_daily_values_are_dropped_after_six_weeks(device):
     """TAF6 retention: 42 days."""
     run(device, 24)
     assert device.store.channels("daily", "taf7-1", "")[0][1] == 1
-    device.metering.prune(DeviceTime(START.ns + 43 * DAY))
+    device.retention.prune(DeviceTime(START.ns + 43 * DAY))
     assert device.store.channels("daily", "taf7-1", "")[0][1] == 0
     assert device.store.channels("origin", "1emu0000000001", "900")[0][1] == 96
 

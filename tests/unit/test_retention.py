@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
-from support import device_in_memory
+from support import FakeKey, device_in_memory
 from two_consumers import CONFIG, START, run
 
-from smgw_emu.core.instants import DAY, WorldTime
+from smgw_emu import profiles
+from smgw_emu.core.config import parse_config
+from smgw_emu.core.device import Device
+from smgw_emu.core.device_clock import DeviceClock
+from smgw_emu.core.instants import DAY, MINUTE, DeviceTime, WorldTime
+from smgw_emu.core.legal_time import day_start
 from smgw_emu.core.metering import MAX_CURRENT
-from smgw_emu.core.obis import Obis
-from smgw_emu.core.values import MeterReport, MeterValue
+from smgw_emu.core.obis import ACTIVE_ENERGY_IMPORT, Obis
+from smgw_emu.core.store import Store
+from smgw_emu.core.values import MeterReport, MeterValue, Reading
+from smgw_emu.core.wan_profiles import Settings
 
 
 def pass_days(device, begin: WorldTime, days: int) -> None:
@@ -61,3 +69,61 @@ def test_a_meter_with_endless_register_names_cannot_fill_the_memory():
         )
         device.on_report(START, MeterReport("1emu0000000001", values))
     assert len(device.metering.current) == MAX_CURRENT
+
+
+def fill(device, days: int) -> DeviceTime:
+    """Put a line per quarter hour of the last days into the store; returns the present."""
+    begin = DeviceTime(START.ns)
+    with device.store.transaction():
+        for number in range(1, days * 96 + 1):
+            target = begin + number * 15 * MINUTE
+            line = Reading("m", ACTIVE_ENERGY_IMPORT, target, target, number, -1, 30, 0, 0)
+            device.store.add_reading("origin", "m", "900", line)
+    return begin + days * DAY
+
+
+def with_capacity(kib: int) -> Device:
+    """A device whose store is as small as that."""
+    profile = profiles.load()
+    retention = msgspec.structs.replace(profile.retention, capacity_kib=kib)
+    clock, config = DeviceClock(START), parse_config(CONFIG)
+    small = msgspec.structs.replace(profile, retention=retention)
+    device = Device(config, small, Store(":memory:"), FakeKey(), clock, "ab" * 32)
+    device.power_on(START)
+    return device
+
+
+@pytest.mark.req("TR-03109-1 v1.0 4.3.3 no. 12")
+def test_a_full_store_drops_the_oldest_days_first_and_says_so():
+    """Not more than needed, never the running and the last three months."""
+    device = with_capacity(700)
+    now = fill(device, 250)
+    before = device.store.count_readings()
+    assert device.store.used_kib() > 700
+    device.check_storage(now)
+    oldest = device.store.oldest_reading(["origin"])
+    assert device.store.used_kib() <= 700
+    assert 0 < device.store.count_readings() < before
+    assert oldest == day_start(oldest)  # whole local days go
+    assert device.store.used_kib() > 600  # and not many more than needed
+    assert oldest < device.retention.protected_from(now)
+    events = [e.event for e in device.logbooks.entries("calibration")]
+    assert events.count("EMU.187.0") == 1
+    device.check_storage(now)
+    assert [e.event for e in device.logbooks.entries("calibration")] == events
+
+
+@pytest.mark.req("SEC-10")
+@pytest.mark.req("S05")
+def test_values_that_must_stay_stay_whatever_the_size():
+    """The administrator's critical limit has raised its event; nothing young goes."""
+    device = with_capacity(64)
+    now = fill(device, 120)
+    device.administration.set(Settings(value_limit_kib=100))
+    device.check_storage(now)
+    oldest = device.store.oldest_reading(["origin"])
+    assert device.store.used_kib() > 64
+    assert device.retention.protected_from(now) <= oldest
+    assert device.retention.protected_from(now).iso() == "2026-03-31T22:00:00Z"
+    events = [e.event for e in device.logbooks.entries("system")]
+    assert "EMU.168.0" in events
