@@ -6,6 +6,10 @@ import importlib.util
 import re
 from pathlib import Path
 
+import msgspec
+
+from smgw_emu.core.usage_point import UsagePoint
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -33,6 +37,19 @@ def test_the_resources_page_matches_the_class_table():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.PAGE.read_text() == module.render()
+
+
+def test_the_tariffs_page_matches_the_use_cases_and_names_every_parameter():
+    """docs/tariffs.md is what tools/tariffs_page.py writes."""
+    spec = importlib.util.spec_from_file_location(
+        "tariffs_page", ROOT / "tools" / "tariffs_page.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = module.PAGE.read_text()
+    assert text == module.page()
+    for field in msgspec.structs.fields(UsagePoint):
+        assert f"`{field.name}`" in text, field.name
 
 
 def test_links_of_the_readme_and_docs_exist():
