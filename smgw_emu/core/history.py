@@ -38,7 +38,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A meter in a contract, ``began <= t``, ``t <= ended``."""
+    """A meter in a contract: ``began < target <= ended``; None is without bound."""
 
     meter: str
     series: str
@@ -86,24 +86,21 @@ class History:
         return [_version(*row) for row in rows]
 
     def assignments(self, point: UsagePoint) -> list[Assignment]:
-        """Return the meters a contract has had, the present ones without an end."""
-        series = use_case(point).series(point)
-        present = [Assignment(meter, series, None, None) for meter in point.keys]
-        now = {(item.meter, item.series) for item in present}
-        earlier: list[Assignment] = []
+        """Return the meters a contract has had, and when; the present ones have no end.
+
+        A meter that came later is seen from then on: before, its values were another contract's.
+        """
+        open_since: dict[tuple[str, str], DeviceTime | None] = {}
+        found: list[Assignment] = []
         for version in self.versions("usage-point", point.name):
-            if version.ended is None:
-                continue
             old = msgspec.json.decode(version.body, type=UsagePoint)
-            if old.consumer != point.consumer:
-                continue
-            name = use_case(old).series(old)
-            earlier += [
-                Assignment(meter, name, version.began, version.ended)
-                for meter in old.keys
-                if (meter, name) not in now
-            ]
-        return [*earlier, *present]
+            mine = _pairs(old) if old.consumer == point.consumer else []
+            gone = [pair for pair in open_since if pair not in mine]
+            found += [Assignment(*pair, open_since.pop(pair), version.began) for pair in gone]
+            for pair in mine:
+                open_since.setdefault(pair, None if version.number == 1 else version.began)
+        present = _pairs(point)
+        return [*found, *(Assignment(*pair, open_since.get(pair), None) for pair in present)]
 
     def prune(self, before: DeviceTime) -> None:
         """Forget versions that ended before a moment."""
@@ -115,3 +112,9 @@ def _version(
 ) -> Version:
     end = None if ended is None else DeviceTime.from_seconds(ended)
     return Version(kind, name, number, DeviceTime.from_seconds(began), end, body)
+
+
+def _pairs(point: UsagePoint) -> list[tuple[str, str]]:
+    """Return meter and series of a contract."""
+    series = use_case(point).series(point)
+    return [(meter, series) for meter in point.keys]

@@ -24,7 +24,7 @@ class Source:
         point: the contract they belong to.
         owner: meter or contract.
         series: of registrations.
-        began, ended: when the meter was in the contract; None: it still is.
+        began, ended: when the meter was in the contract, ``began < target <= ended``.
     """
 
     point: UsagePoint
@@ -35,7 +35,7 @@ class Source:
 
     def limits(self, after: DeviceTime, until: DeviceTime) -> tuple[DeviceTime, DeviceTime]:
         """Narrow a question to the time of the assignment."""
-        begin = after if self.began is None else max(after, self.began + -1)
+        begin = after if self.began is None else max(after, self.began)
         return begin, until if self.ended is None else min(until, self.ended)
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -35,6 +36,7 @@ SUNDAY = ((0, 2), (3, 1), (20, 3))
 HOLIDAY = (2026, 5, 31)
 BOTH = (METER.lower(), SECOND_METER.lower())
 CAPACITY = 10**6
+Table = tuple[tuple[int, int], ...]  # hour -> stage
 
 
 @dataclass
@@ -53,6 +55,17 @@ disturbances = st.lists(
         st.integers(0, 1),
     ),
     max_size=8,
+)
+
+
+def _table(hours: set[int], stages: list[int]) -> Table:
+    return tuple(zip(sorted(hours | {0}), stages, strict=False))
+
+
+tables_of_a_day = st.builds(
+    _table,
+    st.sets(st.integers(1, 23), max_size=6),
+    st.lists(st.integers(1, 3), min_size=7, max_size=7),
 )
 
 
@@ -113,23 +126,25 @@ class Amount:
     total: int = 0
 
 
-def amounts(rows: list[Registration], meters: tuple[str, ...]) -> list[Amount]:
+def amounts(rows: list[Registration], meters_at) -> list[Amount]:
     found: list[Amount] = []
     last: dict[str, int] | None = None
     total, before_good = 0, False
-    for row in rows:
+    for hour, row in enumerate(rows):
+        meters = meters_at(hour)
         good = all(row.values[m] is not None and m not in row.barred for m in meters)
         amount = Amount(row.at, good, total=total)
         if good:
             now = {m: row.values[m] or 0 for m in meters}
             if last is None:
                 total = sum(now.values())
-            else:
+            elif last.keys() == now.keys():  # else a meter was exchanged: the sum goes on
                 for m in meters:
                     step = now[m] - last[m]
                     if step < 0:
                         step = step + CAPACITY if wraps(last[m], now[m]) else 0
                     amount.energy += step
+            if last is not None:
                 amount.certain = before_good
                 total += amount.energy
             last, amount.total = now, total
@@ -138,10 +153,10 @@ def amounts(rows: list[Registration], meters: tuple[str, ...]) -> list[Amount]:
     return found
 
 
-def stage_at(moment: datetime) -> int:
+def stage_at(moment: datetime, tables: tuple[Table, Table]) -> int:
     shown = moment.astimezone(BERLIN)
     holiday = (shown.year, shown.month, shown.day) == HOLIDAY
-    table = SUNDAY if shown.weekday() == 6 and not holiday else WEEKDAY
+    table = tables[1] if shown.weekday() == 6 and not holiday else tables[0]
     return [stage for hour, stage in table if hour <= shown.hour][-1]
 
 
@@ -153,12 +168,12 @@ def is_edge(moment: datetime, begin: datetime) -> bool:
     return moment == begin or (is_midnight(moment) and moment.astimezone(BERLIN).day == 1)
 
 
-def distributed(found: list[Amount], begin: datetime):
+def distributed(found: list[Amount], tables):
     """TAF2: energy per stage after each hour; 63 what cannot be said."""
     parts: dict[int, int] = {1: 0, 2: 0, 3: 0, 63: 0}
     for amount in found:
         if amount.good and amount.energy:
-            stage = stage_at(amount.at - HOUR) if amount.certain else 63
+            stage = stage_at(amount.at - HOUR, tables) if amount.certain else 63
             parts[stage] += amount.energy
         yield amount, dict(parts)
 
@@ -168,10 +183,6 @@ POINTS = {
     "taf2-1": {
         "taf": 2,
         "stages": (Stage(1), Stage(2), Stage(3)),
-        "day_profiles": (
-            DayProfile(1, tuple(Switch(f"{h:02}:00", s) for h, s in WEEKDAY)),
-            DayProfile(2, tuple(Switch(f"{h:02}:00", s) for h, s in SUNDAY)),
-        ),
         "week": (1, 1, 1, 1, 1, 1, 2),
         "special_days": (SpecialDay("0000-05-31", 1),),
     },
@@ -183,16 +194,35 @@ POINTS = {
 }  # fmt: skip
 
 
-def build(rows: list[Registration]) -> TariffLab:
+ONE_METER = [name for name, more in POINTS.items() if "meters" not in more]
+
+
+def day_profiles(tables: tuple[Table, Table]) -> tuple[DayProfile, ...]:
+    return tuple(
+        DayProfile(number, tuple(Switch(f"{h:02}:00", s) for h, s in table))
+        for number, table in enumerate(tables, 1)
+    )
+
+
+def build(rows: list[Registration], exchange: int = HOURS, tables=(WEEKDAY, SUNDAY)) -> TariffLab:
+    """Feed a gateway; after the hour ``exchange`` one-meter contracts have the other meter."""
     begin = rows[0].at
     start = f"{begin:%Y-%m-%dT%H:%M:%SZ}"
     meters = tuple(Meter(name, digits=6) for name in (METER, SECOND_METER))
+    points = {
+        name: contract(name, start=start, period_s=3600, **more) for name, more in POINTS.items()
+    }
+    points["taf2-1"] = msgspec.structs.replace(points["taf2-1"], day_profiles=day_profiles(tables))
     lab = TariffLab(
-        *(contract(name, start=start, period_s=3600, **more) for name, more in POINTS.items()),
+        *points.values(),
         start=f"{begin - HOUR:%Y-%m-%dT%H:%M:%SZ}",
         meters=meters,
     )
-    for row in rows:
+    for hour, row in enumerate(rows):
+        if hour == exchange + 1:
+            points = lab.device.config.usage_point
+            swapped = {n: {"meters": (SECOND_METER,)} for n in ONE_METER}
+            lab.change(*(msgspec.structs.replace(p, **swapped.get(p.name, {})) for p in points))
         at = WorldTime(int(row.at.timestamp()) * 10**9)
         lab.until(at)
         for name in (METER, SECOND_METER):
@@ -219,23 +249,37 @@ def iso(moment: datetime) -> str:
 @pytest.mark.req("H09")
 @pytest.mark.req("H11")
 @pytest.mark.req("GW-N13")
-@given(st.sampled_from(sorted(DAYS)), st.integers(0, 10**6), disturbances)
-@example("spring", 1, [(26, "missing", 0)])
-@example("autumn", 2, [(27, "fatal", 0), (28, "reset", 1)])
-@example("month", 3, [(24, "missing", 0), (25, "missing", 0), (48, "rollover", 1)])
-@example("month", 4, [(0, "missing", 0), (1, "reset", 0), (2, "reset", 0)])
-def test_every_list_agrees_with_the_naive_model(season, seed, faults):
-    """Sums, stages, quotas, daily values, extremes; 92, 96 and 100 quarter hours of days."""
+@given(
+    st.sampled_from(sorted(DAYS)), st.integers(0, 10**6), disturbances,
+    st.just(HOURS) | st.integers(0, HOURS - 1), st.tuples(tables_of_a_day, tables_of_a_day),
+)  # fmt: skip
+@example("spring", 1, [(26, "missing", 0)], HOURS, (WEEKDAY, SUNDAY))
+@example("autumn", 2, [(27, "fatal", 0), (28, "reset", 1)], HOURS, (WEEKDAY, SUNDAY))
+@example(
+    "month",
+    3,
+    [(24, "missing", 0), (25, "missing", 0), (48, "rollover", 1)],
+    HOURS,
+    (WEEKDAY, SUNDAY),
+)
+@example("month", 4, [(0, "missing", 0), (1, "reset", 0), (2, "reset", 0)], 1, (WEEKDAY, SUNDAY))
+@example("month", 5, [(26, "missing", 1), (25, "fatal", 0)], 25, (WEEKDAY, SUNDAY))
+def test_every_list_agrees_with_the_naive_model(season, seed, faults, exchange, tables):
+    """Sums, stages, quotas, daily values, extremes; exchanges; 92, 96, 100 quarter hours of days."""
     rows = story(season, seed, faults)
-    lab = build(rows)
+    lab = build(rows, exchange, tables)
     mark_falls(rows)
     begin = rows[0].at
-    one, two = amounts(rows, BOTH[:1]), amounts(rows, BOTH)
+
+    def mine(hour: int) -> tuple[str, ...]:
+        return BOTH[:1] if hour <= exchange else BOTH[1:]
+
+    one, two = amounts(rows, mine), amounts(rows, lambda _: BOTH)
     _check_taf1(lab, two, begin)
-    _check_taf2(lab, one, begin)
+    _check_taf2(lab, one, begin, tables)
     _check_taf4(lab, one, begin)
-    _check_daily(lab, rows)
-    _check_taf7(lab, rows)
+    _check_daily(lab, rows, mine)
+    _check_taf7(lab, rows, mine)
     _check_taf8(lab, two, begin)
 
 
@@ -247,9 +291,9 @@ def _check_taf1(lab, found, begin):
     assert shown(lab, "taf1-1", "derived") == expected
 
 
-def _check_taf2(lab, found, begin):
+def _check_taf2(lab, found, begin, tables):
     edges, changes, known, stage = {}, {}, False, 0
-    for amount, parts in distributed(found, begin):
+    for amount, parts in distributed(found, tables):
         known = known or amount.good
         if not known:
             continue
@@ -257,8 +301,8 @@ def _check_taf2(lab, found, begin):
         lines[code(0)] = (sum(parts.values()), not amount.good)
         if is_edge(amount.at, begin):
             edges |= {(iso(amount.at), c): line for c, line in lines.items()}
-        if stage_at(amount.at) != stage:
-            stage = stage_at(amount.at)
+        if stage_at(amount.at, tables) != stage:
+            stage = stage_at(amount.at, tables)
             lines["0000600e00ff"] = (stage, not amount.good)
             changes |= {(iso(amount.at), c): line for c, line in lines.items()}
     assert shown(lab, "taf2-1", "derived") == edges
@@ -294,12 +338,13 @@ def _check_taf4(lab, found, begin):
     assert shown(lab, "taf4-1", "derived") == expected
 
 
-def _check_daily(lab, rows):
+def _check_daily(lab, rows, mine):
     """The meter's own reading at each local midnight; the last one known stands in, marked."""
     expected, last = {}, None
-    for row in rows:
-        value = row.values[BOTH[0]]
-        good = value is not None and BOTH[0] not in row.barred
+    for hour, row in enumerate(rows):
+        (meter,) = mine(hour)
+        value = row.values[meter]
+        good = value is not None and meter not in row.barred
         last = value if good else last
         if is_midnight(row.at) and last is not None:
             expected[iso(row.at), code(0)] = (last, not good)
@@ -307,13 +352,13 @@ def _check_daily(lab, rows):
     assert shown(lab, "taf7-1", "daily") == expected
 
 
-def _check_taf7(lab, rows):
-    expected, last = [], None
-    for row in rows:
-        value = row.values[BOTH[0]]
-        last = value if value is not None else last
-        if last is not None:
-            expected.append((iso(row.at), last, value is None))
+def _check_taf7(lab, rows, mine):
+    expected, last = [], dict.fromkeys(BOTH)
+    for hour, row in enumerate(rows):
+        (meter,) = mine(hour)
+        last |= {m: v for m, v in row.values.items() if v is not None}
+        if last[meter] is not None:
+            expected.append((iso(row.at), last[meter], row.values[meter] is None))
     lines = lab.lines("taf7-1", "origin")
     assert [(x.target.iso(), x.value, x.repeated) for x in lines] == expected
     assert all((line.signature is None) == line.repeated for line in lines)

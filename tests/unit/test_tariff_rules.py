@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import ROUND_HALF_UP, Decimal
 
 import msgspec
@@ -677,3 +678,50 @@ def test_feed_in_has_registers_of_its_own():
     shown = {x.obis.hex: x.value for x in lab.device.metering.current_registers(point, "derived")}
     assert (shown["0100010801ff"], shown["0100020801ff"]) == (3, 30)
     assert {"010001083fff", "010002083fff"} <= shown.keys()
+
+
+@pytest.mark.req("TR-03109-1 v1.0 4.2.2")
+def test_which_use_cases_carry_the_inner_signature():
+    """TAF1 to 9 and 11; not 10 and 12 (the norm); 14 as 10, 13 and 16 as what they show."""
+    signed = {number for number, cls in USE_CASES.items() if cls.SIGNED}
+    assert signed & set(range(1, 13)) == {*range(1, 10), 11}
+    assert 14 not in signed
+
+
+@pytest.mark.req("GW-11")
+def test_a_meter_that_comes_by_exchange_brings_no_strangers_values():
+    """The second meter was Bert's; Anna sees it from the exchange on, Bert until then."""
+    anna = contract("anna-7", 7, START)
+    bert = contract("bert-7", 7, START, meters=(SECOND_METER,))
+    bert = msgspec.structs.replace(bert, consumer="bert")
+    lab = TariffLab(anna, bert, start="2026-05-10T09:59:00Z")
+    for number in range(8):
+        if number == 4:
+            lab.change(
+                msgspec.structs.replace(anna, meters=(SECOND_METER,)),
+                msgspec.structs.replace(bert, end=at(46).iso()),
+            )
+        lab.feed(at(15 * number), number)
+        lab.feed(at(15 * number), 900 + number, meter=SECOND_METER)
+    assert [v for _, v in lab.series("anna-7", "origin")] == [0, 1, 2, 3, 904, 905, 906, 907]
+    assert [v for _, v in lab.series("bert-7", "origin")] == [900, 901, 902, 903]
+
+
+def test_nothing_depends_on_the_zone_of_the_host(monkeypatch):
+    """Legal local time is Germany's, wherever the emulator runs."""
+    lists = []
+    for zone in ("UTC", "Pacific/Kiritimati", "America/New_York"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        start = "2026-10-24T20:00:00Z"
+        day = (DayProfile(1, (Switch("00:00", 2), Switch("06:00", 1))),)
+        point = contract("taf2-1", 2, start, stages=TWO_STAGES, day_profiles=day, week=(1,) * 7)
+        lab = TariffLab(point, start="2026-10-24T19:59:00Z")
+        base = parse_device_time(start).ns
+        for number in range(60):
+            lab.feed(WorldTime(base + number * 15 * MINUTE), number)
+        lists.append([lab.lines("taf2-1", name) for name in ("calculated", "daily")])
+    monkeypatch.undo()
+    time.tzset()
+    assert lists[0] == lists[1] == lists[2]
+    assert lists[0][1][0].target.iso() == "2026-10-24T22:00:00Z"
