@@ -100,7 +100,7 @@ class Metering:
             if old is not None and not plan.name.startswith("@") and plan.registers == old.channels:
                 continue
             last = self._store.last_readings("origin", plan.meter.key, plan.name)
-            start = now if old is None else max(now, old.floor)
+            start = now if old is None else old.floor
             self._newest.update(
                 {
                     (*key, obis): to_inner(reading.value, reading.scaler)
@@ -115,6 +115,8 @@ class Metering:
                 last,
                 rules.max_catch_up,
             )
+            if old is not None:
+                self._registrars[key].adopt(old)
         for gone in self._registrars.keys() - self._plans.keys():
             del self._registrars[gone]
         self._by_meter = {}

@@ -160,6 +160,14 @@ class Registrar:
         earlier = [w for w in self._windows if w.target < moment]
         self._windows = deque([*earlier, window, *later])
 
+    def adopt(self, old: Registrar) -> None:
+        """Go on where another registrar stopped: what it heard last may still be in a window."""
+        for obis, sample in old._latest.items():
+            if obis in self.channels:
+                self._latest[obis] = sample
+                for window in self._windows:
+                    window.take(sample, self._tolerance)
+
     def resync(self, now: DeviceTime) -> None:
         """Start again at the next target after ``now`` (the clock was set back)."""
         self._latest.clear()

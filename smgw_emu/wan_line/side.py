@@ -138,6 +138,7 @@ class WanSide:
         self._keys.on_switch = self._new_keys
         facilities.read_now = self._read_now
         facilities.read_day = self._read_day
+        facilities.deadlines_moved = hooks.arm
         facilities.dispose = self._dispose
 
     # -- life ------------------------------------------------------------------------------

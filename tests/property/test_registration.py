@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from smgw_emu.core.instants import SECOND, DeviceTime
 from smgw_emu.core.obis import ACTIVE_ENERGY_EXPORT, ACTIVE_ENERGY_IMPORT
 from smgw_emu.core.registration import Registrar, tolerance_ns
-from smgw_emu.core.schedule import Raster, Schedule
+from smgw_emu.core.schedule import Events, Raster, Schedule
 from smgw_emu.core.values import MeterReport, MeterValue
 
 PERIOD = 900
@@ -128,3 +128,39 @@ def test_a_huge_step_forward_is_bounded():
     registrar.on_report(report(1), DeviceTime.from_seconds(900))
     settled = registrar.on_time(DeviceTime(10 * 365 * 86400 * SECOND))
     assert len(settled) <= 11
+
+
+def test_a_new_registrar_goes_on_with_what_the_old_one_heard():
+    """A change of profiles within a window costs no value."""
+    old = new_registrar([IMPORT, EXPORT])
+    old.on_report(report(7), DeviceTime.from_seconds(899))
+    new = new_registrar([IMPORT], old.floor)
+    new.adopt(old)
+    (settled,) = new.on_time(DeviceTime.from_seconds(910))
+    assert [(v.value, v.capture.seconds, v.repeated) for v in settled.values] == [(7, 899, False)]
+
+
+@given(
+    st.lists(st.integers(1, 100), min_size=1, max_size=6, unique=True).map(sorted),
+    st.lists(st.integers(1, 100), max_size=30, unique=True).map(sorted),
+)
+def test_moments_beside_the_raster_are_registered_like_targets(extra, arrivals):
+    """Overlapping windows: each target gets the value nearest to it, the earlier of two."""
+    schedule = Schedule(Events(900))
+    registrar = Registrar([IMPORT], schedule, 5 * SECOND, DeviceTime(0))
+    for moment in extra:
+        schedule.add(DeviceTime.from_seconds(moment))
+    registrar.resync(DeviceTime(0))
+    settled = []
+    for t in arrivals:
+        settled += registrar.on_report(report(t), DeviceTime.from_seconds(t))
+    settled += registrar.on_time(DeviceTime.from_seconds(200))
+    expected, last = [], None
+    for target in extra:
+        near = [(abs(t - target), t) for t in arrivals if abs(t - target) <= 5]
+        value, repeated = (min(near)[1], False) if near else (last, True)
+        if value is not None:
+            expected.append((target, value, repeated))
+            last = value
+    shown = [(s.target.seconds, v.value, v.repeated) for s in settled for v in s.values]
+    assert shown == expected

@@ -72,7 +72,6 @@ def test_tariffs_are_loaded_computed_and_delivered_at_the_end_of_the_month(tmp_p
     run_lab(tmp_path, work, start=LATE, interval=5 * MINUTE)
 
 
-@pytest.mark.req("H14")
 @pytest.mark.req("TR-03109-1 v1.0 4.2.2.6")
 def test_the_values_of_a_day_are_retrieved_on_demand_and_the_consumer_sees_it(tmp_path):
     """TAF6: within six weeks; the reason is in the consumer's log."""

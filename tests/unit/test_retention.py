@@ -113,8 +113,7 @@ def test_a_full_store_drops_the_oldest_days_first_and_says_so():
     assert [e.event for e in device.logbooks.entries("calibration")] == events
 
 
-@pytest.mark.req("SEC-10")
-@pytest.mark.req("S05")
+@pytest.mark.req("TR-03109-1 v1.0 4.3.3 no. 12")
 def test_values_that_must_stay_stay_whatever_the_size():
     """The administrator's critical limit has raised its event; nothing young goes."""
     device = with_capacity(64)

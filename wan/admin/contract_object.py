@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import date
 
 from smgw_emu.core.errors import ConfigError, RemoteProtocolError
-from smgw_emu.core.instants import parse_device_time
+from smgw_emu.core.instants import DeviceTime, parse_device_time
 from smgw_emu.core.orders import Orders
 from smgw_emu.core.usage_point import UsagePoint
 from wan.admin.base import Plain
@@ -67,17 +67,18 @@ class ContractObject(Plain):
         except RemoteProtocolError as error:
             raise CosemError(422, str(error), "switch") from error
         assert isinstance(stage, int)
-        due = self._orders.switch(self._point, stage, begin, end, now)
-        return MethodResponse(0, text(due.iso()))
+        return self._ordered(self._orders.switch(self._point, stage, begin, end, now))
 
     def _control(self, data: Data | None) -> MethodResponse:
         (level,) = _members(data, "control", int)
         assert isinstance(level, int)
-        due = self._orders.control(self._point, level, self.facilities.now())
-        return MethodResponse(0, text(due.iso()))
+        return self._ordered(self._orders.control(self._point, level, self.facilities.now()))
 
     def _capture(self, _data: Data | None) -> MethodResponse:
-        due = self._orders.capture(self._point, self.facilities.now())
+        return self._ordered(self._orders.capture(self._point, self.facilities.now()))
+
+    def _ordered(self, due: DeviceTime) -> MethodResponse:
+        self.facilities.deadlines_moved()
         return MethodResponse(0, text(due.iso()))
 
     def _read_day(self, data: Data | None) -> MethodResponse:

@@ -34,6 +34,7 @@ class Facilities:
         settings_changed: parameters are in force: (old, new).
         read_now: queues the newest values of a contract; returns the number of messages.
         read_day: queues the daily values of a contract (TAF6); returns the number of messages.
+        deadlines_moved: something is due earlier than it was.
         used_kib: size of the value store.
         dispose: the keys shall be destroyed.
         activate: a verified image shall be activated at a moment, "" for now.
@@ -50,6 +51,7 @@ class Facilities:
     settings_changed: Callable[[Settings, Settings], None] = lambda _old, _new: None
     read_now: Callable[[UsagePoint], int] = lambda _point: 0
     read_day: Callable[[UsagePoint, date], int] = lambda _point, _day: 0
+    deadlines_moved: Callable[[], None] = lambda: None
     used_kib: Callable[[], int] = lambda: 0
     dispose: Callable[[], None] = lambda: None
     activate: Callable[[str, str], None] = lambda _image, _moment: None
