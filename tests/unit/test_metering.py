@@ -94,6 +94,8 @@ def test_values_are_marked_while_the_time_is_invalid():
 
 
 @pytest.mark.req("GW-11")
+@pytest.mark.req("GW-14")
+@pytest.mark.req("GW-15")
 def test_a_consumer_sees_only_his_own(device):
     """Anna's contracts, values and log hold nothing of Bert's."""
     run(device, 1)
@@ -204,6 +206,7 @@ def test_daily_values_are_dropped_after_six_weeks(device):
 
 
 @pytest.mark.req("GW-47")
+@pytest.mark.req("GW-N05")
 def test_billing_periods_and_states(device):
     """Calendar months since the contract began; ready, running, archive."""
     anna = view(device, "anna")

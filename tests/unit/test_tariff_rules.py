@@ -203,6 +203,7 @@ def test_values_stay_marked_after_the_time_is_valid_again_and_do_not_count():
     assert (parts["0100010801ff"], parts["010001083fff"], parts[IMPORT]) == (30, 30, 60)
 
 
+@pytest.mark.req("GW-44")
 @pytest.mark.parametrize("period", [1, 60, 300, 3600, 86_400, 2_678_400])
 def test_any_period_from_a_second_to_a_month(period):
     """A day is the legal day, 2678400 the calendar month."""
@@ -222,6 +223,7 @@ def test_any_period_from_a_second_to_a_month(period):
     assert lab.series("taf7-1", "origin") == [(target, 7)]
 
 
+@pytest.mark.req("GW-04")
 def test_gas_has_its_day_at_six_and_water_at_midnight():
     """Billing day and billing month of gas begin at 06:00 local (chapter 8)."""
     meters = (
@@ -302,6 +304,19 @@ def test_a_reset_register_is_marked_told_and_costs_nobody_anything():
     words = [word_hex(x.smgw_word) for x in lab.lines("taf1-1", "derived")]
     assert words == ["a0000000", "a0080000"]
     assert {"EMU.41.2", "EMU.181.2", "EMU.180.2"} <= set(lab.events())
+
+
+def test_a_missing_quarter_hour_does_not_touch_the_sum_of_a_month():
+    """TAF1 needs the readings at the edges only; TAF8 needs all of them and says so."""
+    end = "2026-05-10T12:00:00Z"
+    points = contract("taf1-1", 1, START, end=end), contract("taf8-1", 8, START, end=end, maxima=1)
+    lab = TariffLab(*points, start="2026-05-10T09:59:00Z")
+    for number in (0, 1, 2, 4, 5, 6, 7, 8):
+        lab.feed(at(15 * number), 10 * number)
+    words = [word_hex(x.smgw_word) for x in lab.lines("taf1-1", "derived")]
+    assert words == ["a0000000", "a0000000"]
+    (extreme,) = lab.lines("taf8-1", "derived")
+    assert (extreme.value, word_hex(extreme.smgw_word)) == (40_000, "a0080000")
 
 
 def test_a_rollover_is_no_reset():
@@ -511,6 +526,7 @@ def test_every_wrong_element_is_named():
         assert element in str(caught.value)
 
 
+@pytest.mark.req("GW-N03")
 def test_there_is_a_use_case_for_every_number_but_fifteen():
     """GW-N03 and the TR minimum."""
     assert sorted(USE_CASES) == [*range(1, 15), 16]

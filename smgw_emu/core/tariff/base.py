@@ -11,6 +11,8 @@ values are (GW-N09). The same steps give the same lines, bit for bit.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -93,7 +95,7 @@ class State(msgspec.Struct):
     good: bool = False
     """It counted."""
     disturbed: bool = False
-    """Something in this billing period could not be counted."""
+    """Something of this billing period is lost: its lines carry a warning."""
     totals: TotalsState = msgspec.field(default_factory=TotalsState)
 
 
@@ -114,6 +116,7 @@ class RuleSet:
         DISPATCH: when values go to participants; DELIVERED: out of which list.
         BILLING: may be used for a bill.
         JOINED: sums go on over rollover, reset and meter exchange.
+        GAPLESS: each registration that is missing takes something from the result.
         DATED: lines of a billing period have time stamps of their own, and stand for themselves.
         PRESENT: present values (D = 7) are registered too.
         SERIES: the raster that all contracts share, one of its own with further moments, or only
@@ -132,6 +135,7 @@ class RuleSet:
     SERIES: ClassVar[Literal["shared", "own", "events"]] = "shared"
     JOINED: ClassVar[bool] = True
     DATED: ClassVar[bool] = False
+    GAPLESS: ClassVar[bool] = False
     STATE: ClassVar[type[State]] = State
 
     def __init__(self, terms: Terms, dialect: Dialect, state: Any = None) -> None:
@@ -201,12 +205,12 @@ class RuleSet:
         unbroken = self.state.good and step.follows
         advance = self.totals.advance(step, unbroken=unbroken)
         if advance is None:
-            self.state.disturbed = True
+            self.state.disturbed |= self.GAPLESS
             self.barred(step, outcome)
         else:
             outcome.notes += advance.notes
-            if advance.notes or (not advance.continuous and advance.amounts):
-                self.state.disturbed = True
+            lost = any(name == "register-reset" for name, _ in advance.notes)
+            self.state.disturbed |= lost or (self.GAPLESS and not advance.continuous)
             self.account(advance, step, outcome)
         self.state.at, self.state.good = step.target.seconds, advance is not None
         self._write_due(step.target, outcome, good=advance is not None)
@@ -226,7 +230,7 @@ class RuleSet:
             moment = next_day_start(moment, self.terms.daily)
             if moment >= step.target:
                 break
-        self.state.disturbed = True
+        self.state.disturbed |= self.GAPLESS
         for target in sorted(due)[-MAX_MISSED:]:
             if last < target < step.target:
                 self._write_due(target, outcome, good=False)
@@ -250,7 +254,7 @@ class RuleSet:
             outcome.put(self.lines("daily", self.registers(), target, good=good, reason="day"))
         if edge:
             self.next_period(target, outcome, good=good)
-            self.state.disturbed = not good
+            self.state.disturbed = self.GAPLESS and not good
 
     # -- lines -----------------------------------------------------------------------------
 
@@ -264,13 +268,15 @@ class RuleSet:
         reason: str,
     ) -> list[Line]:
         """Return registers as lines of a list; marked as missing unless ``good``."""
-        last = next((total for _, total in self._totals_of()), None)
-        if last is None:
+        totals = [total for _, total in self._totals_of()]
+        if not totals:
             return []
+        taken = max(total.capture for total in totals)
         conditions = {Condition.NOT_FOR_BILLING, Condition.NO_VALUE}
         smgw, meter = smgw_word(conditions, self.dialect), 0
         if good:
-            smgw, meter = last.smgw_word, last.meter_word
+            smgw = functools.reduce(operator.or_, (total.smgw_word for total in totals))
+            meter = functools.reduce(operator.or_, (total.meter_word for total in totals))
             if self.state.disturbed:
                 smgw |= smgw_word({Condition.WARNING}, self.dialect)
         return [
@@ -280,7 +286,7 @@ class RuleSet:
                     meter=self.point.name,
                     obis=register.obis,
                     target=target,
-                    capture=DeviceTime(register.capture or last.capture),
+                    capture=DeviceTime(register.capture or taken),
                     value=amount(register.milli, register.scaler),
                     scaler=register.scaler,
                     unit=register.unit,

@@ -40,6 +40,7 @@ class RuleSet(base.RuleSet):
     NAME: ClassVar = "Erfassung von Extremwerten für Leistung"
     STATE: ClassVar = State
     DATED: ClassVar = True
+    GAPLESS: ClassVar = True
 
     @classmethod
     def faults(cls, terms: Terms) -> base.Faults:
