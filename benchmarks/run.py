@@ -23,6 +23,7 @@ from pathlib import Path
 
 import structlog
 from market_bench import bench_commissioning, bench_delivery, bench_fleet
+from tariff_bench import bench_month, bench_year
 from wan_bench import bench_cms, bench_module, bench_tls
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -330,6 +331,8 @@ if __name__ == "__main__":
     bench_tls(row)
     bench_gateway()
     bench_day()
+    bench_month(row)
+    bench_year(row)
     bench_commissioning(row, cpu_seconds)
     bench_delivery(row)
     bench_fleet(row)

@@ -449,6 +449,29 @@ def test_a_power_cut_over_the_end_of_the_month_leaves_a_marked_line(tmp_path):
     store.close()
 
 
+def test_a_contract_that_ends_while_power_is_off_has_all_its_lines():
+    """Month, days and end are written at the next registration, marked."""
+    start = "2026-05-30T20:00:00Z"
+    point = contract("taf1-1", 1, start, end="2026-06-02T10:00:00Z")
+    lab = TariffLab(point, start="2026-05-30T19:59:00Z")
+    lab.feed(start, 5)
+    device = lab.device
+    device.metering.clock_set_back(device.now(lab.now))  # forgets its windows
+    lab.device = Device(
+        lab.config, profiles.load(), device.store, FakeKey(),
+        DeviceClock(WorldTime(parse_device_time("2026-06-03T10:00:01Z").ns)), "ab" * 32,
+    )  # fmt: skip
+    lab.now = WorldTime(parse_device_time("2026-06-03T10:00:01Z").ns)
+    lab.device.power_on(lab.now)
+    lab.feed("2026-06-03T10:15:00Z", 9)
+    lines = [(x.target.iso(), x.value, x.repeated) for x in lab.lines("taf1-1", "derived")]
+    assert lines == [
+        (start, 5, False), ("2026-05-31T22:00:00Z", 5, True), ("2026-06-02T10:00:00Z", 5, True),
+    ]  # fmt: skip
+    days = [t for t, _ in lab.series("taf1-1", "daily")]
+    assert days == ["2026-05-30T22:00:00Z", "2026-05-31T22:00:00Z", "2026-06-01T22:00:00Z"]
+
+
 # -- profiles ----------------------------------------------------------------------------------
 
 BAD = {

@@ -20,8 +20,8 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from smgw_emu.core.billing import Marks, edges, next_edge
-from smgw_emu.core.instants import DeviceTime
-from smgw_emu.core.legal_time import at_local, local, next_day_start
+from smgw_emu.core.instants import DAY, DeviceTime
+from smgw_emu.core.legal_time import next_day_start
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.status import Condition, Dialect, smgw_word
 from smgw_emu.core.tariff.terms import Step, Terms
@@ -32,7 +32,9 @@ from smgw_emu.core.values import Reading
 Faults = list[tuple[str, str]]  # element of the profile, reason
 Dispatch = Literal["daily", "period", "cycle", "event", "request"]
 Planned = Callable[[DeviceTime], DeviceTime | None]
-MAX_MISSED = 1000  # own choice: edges and days written after one long absence
+# Own choice: what is written after a very long absence. Older lines would be dropped at once.
+MAX_ABSENCE = 500 * DAY
+MAX_DAILY = 43 * DAY
 
 NOT_A_UNIT = 255  # DLMS: a number without unit
 
@@ -218,29 +220,29 @@ class RuleSet:
 
     def _write_missed(self, step: Step, outcome: Outcome) -> None:
         """Write the edges and daily values that fell between two registrations."""
-        last = DeviceTime.from_seconds(self.state.at)
-        if step.follows:
-            return
-        due = set(edges(self.point, self.terms.clock, last, step.target))
-        day = local(last)
-        moment = at_local(day, self.terms.daily)
-        for _ in range(MAX_MISSED):
-            if moment > last:
-                due.add(moment)
-            moment = next_day_start(moment, self.terms.daily)
-            if moment >= step.target:
-                break
-        self.state.disturbed |= self.GAPLESS
-        for target in sorted(due)[-MAX_MISSED:]:
-            if last < target < step.target:
-                self._write_due(target, outcome, good=False)
+        if not step.follows:
+            self.state.disturbed |= self.GAPLESS
+            for target in self._due_until(step.target):
+                if target < step.target:
+                    self._write_due(target, outcome, good=False)
 
     def _write_end(self, outcome: Outcome) -> None:
         """Write the end of a contract that ended between two registrations."""
         finish = self.point.finish
         if finish is not None and self.state.at and self.state.at < finish.seconds:
+            for target in self._due_until(finish):
+                self._write_due(target, outcome, good=False)
             self.state.at, self.state.good = finish.seconds, False
-            self._write_due(finish, outcome, good=False)
+
+    def _due_until(self, until: DeviceTime) -> list[DeviceTime]:
+        """Return edges and times of daily values after the last registration, the newest ones."""
+        last = DeviceTime.from_seconds(self.state.at)
+        due = set(edges(self.point, self.terms.clock, max(last, until + -MAX_ABSENCE), until))
+        moment = next_day_start(max(last, until + -MAX_DAILY), self.terms.daily)
+        while moment <= until:
+            due.add(moment)
+            moment = next_day_start(moment, self.terms.daily)
+        return sorted(due)
 
     def _write_due(self, target: DeviceTime, outcome: Outcome, *, good: bool) -> None:
         point = self.point
