@@ -31,7 +31,7 @@ class MeterWatch:
     def __init__(self, logbooks: Logbooks, dialect: Dialect) -> None:
         self._logbooks = logbooks
         self._dialect = dialect
-        self._missing: set[str] = set()
+        self._missing: set[tuple[str, str]] = set()
         self._faults: dict[str, int] = {}
         self._barred: dict[tuple[str, Obis], tuple[int, int]] = {}
         self.unknown: set[str] = set()
@@ -39,7 +39,7 @@ class MeterWatch:
     def configured(self, meters: set[str]) -> None:
         """Take the meters anew after a change of the configuration."""
         self.unknown -= meters
-        self._missing &= meters
+        self._missing = {key for key in self._missing if key[0] in meters}
 
     def unknown_meter(self, meter: str, now: DeviceTime) -> None:
         """Note once a meter that no profile names."""
@@ -111,6 +111,7 @@ class MeterWatch:
     def missing(
         self,
         meter: Meter,
+        series: str,
         settled: Settled,
         config: GatewayConfig,
         conditions: set[Condition],
@@ -118,9 +119,10 @@ class MeterWatch:
     ) -> None:
         """Log when a meter's values begin to be missing, and when they are there again."""
         absent = bool(settled.missing) or any(value.repeated for value in settled.values)
-        if absent == (meter.key in self._missing):
+        key = meter.key, series
+        if absent == (key in self._missing):
             return
-        self._missing ^= {meter.key}
+        self._missing ^= {key}
         said = {*conditions, Condition.NOT_FOR_BILLING, Condition.NO_VALUE}
         self._logbooks.write(
             "value-missing" if absent else "value-available",

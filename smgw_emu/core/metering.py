@@ -290,7 +290,9 @@ class Metering:
             plan = self._plans[key]
             with self._store.transaction():
                 values = {item.obis: self._register(plan, item, now) for item in settled.values}
-                self._watch.missing(plan.meter, settled, self._config, self.conditions, now)
+                self._watch.missing(
+                    plan.meter, plan.name, settled, self._config, self.conditions, now
+                )
                 for point in plan.points:
                     self._offer(point, key, settled.target, values, now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -257,3 +258,31 @@ def test_log_bounds_are_inclusive_below_and_exclusive_above(times, begin, end, i
         and (index is None or number >= index)
     ]
     assert [(e.number, e.time.seconds) for e in found] == expected[:count]
+
+
+def test_a_store_of_version_2_keeps_its_lines_and_numbers(tmp_path):
+    """Origin lists keep their raster, lists of a contract lose it; sequence numbers go on."""
+    path = tmp_path / "old.db"
+    old = sqlite3.connect(path)
+    for step in (1, 2):
+        script = resources.files("smgw_emu.core").joinpath("schema", f"v{step}.sql")
+        old.executescript(script.read_text("utf-8"))
+    old.executescript(
+        "PRAGMA user_version=2;"
+        "INSERT INTO channel VALUES (1, 'origin', 'm', x'0100010800ff', 900);"
+        "INSERT INTO channel VALUES (2, 'daily', 'taf7-1', x'0100010800ff', 900);"
+        "INSERT INTO reading VALUES (41, 1, 900, 900000, 7, -1, 30, 1, 2, 0, x'aa');"
+        "INSERT INTO reading VALUES (42, 2, 900, 900000, 8, -1, 30, 1, 2, 1, NULL);"
+        "DELETE FROM reading WHERE sequence = 0;"
+    )
+    old.close()
+    store = Store(path)
+    moment = DeviceTime.from_seconds(900)
+    (origin,) = store.readings("origin", "m", "900", DeviceTime(0), moment)
+    (daily,) = store.readings("daily", "taf7-1", "", DeviceTime(0), moment)
+    assert (origin.sequence, origin.value, origin.signature) == (41, 7, b"\xaa")
+    assert (daily.sequence, daily.repeated) == (42, True)
+    assert store.add_reading("origin", "m", "900", reading(1800), "switch") == 43
+    assert store.execute("SELECT reason FROM reading WHERE sequence = 43") == [("switch",)]
+    store.check()
+    store.close()
