@@ -97,10 +97,33 @@ def test_a_lab_commissions_a_gateway_on_the_command_line(tmp_path, gwa):
             assert "removed" in smgw(
                 "gwa", "profile", "-g", g, device, "technician", str(wrong), "--delete"
             )
+            _orders(g, device, home, tmp_path)
             shown = smgw("status", str(home))
             assert "certificates Wirk (1)" in shown and "MANAGEMENT" in shown
             assert "decommissioned" in smgw("gwa", "decommission", "-g", g, device, "--yes")
             assert "no delivery note" in smgw("gwa", "info", "-g", g, "ETHE0399999999", code=1)
+
+
+def _orders(g, device, home, tmp_path):
+    """A tariff is put in and switched; versions; a control signal; what does not fit is refused."""
+    point = tmp_path / "taf5.toml"
+    text = f"""name = "taf5-1"\ntaf = 5\nconsumer = "consumer1"\nmeters = ["{METER}"]
+start = "2026-01-01T00:00:00Z"\nstages = [{{number = 1}}, {{number = 2}}]\n"""
+    point.write_text(text)
+    refused = smgw("gwa", "profile", "-g", g, device, "usage-point", str(point), code=1)
+    assert "first_stage: TAF5: the stage at activation is needed" in refused
+    point.write_text(text + "first_stage = 1\n")
+    assert "added" in smgw("gwa", "profile", "-g", g, device, "usage-point", str(point))
+    until = "2099-01-01T00:00:00Z"
+    out = smgw("gwa", "switch", "-g", g, device, "taf5-1", "2", "--until", until)
+    assert json.loads(out)["due"] < until
+    out = smgw("gwa", "control", "-g", g, device, "taf5-1", "30", code=1)
+    assert "takes no control signals" in out
+    assert "takes no orders to capture" in smgw("gwa", "capture", "-g", g, device, "taf5-1", code=1)
+    assert "kept for 42 days" in smgw("gwa", "day", "-g", g, device, "taf7-1", "2020-01-01", code=1)
+    shown = smgw("gwa", "versions", "-g", g, device)
+    assert "usage-point taf5-1" in shown and "running" in shown
+    assert json.loads(smgw("gwa", "versions", "-g", g, device, "--json"))[0]["version"] == 1
 
 
 def test_a_plan_file_says_what_a_gateway_gets(tmp_path, gwa):
