@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support import PASSWORD, SMGW, lab_post, new_gateway, program
+from support import PASSWORD, SMGW, config_of, lab_post, new_gateway, program
 
 from smgw_emu.bench.meters import ElectricityMeter
 from smgw_emu.cli import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, run_command
@@ -167,6 +168,55 @@ def test_meter_count_writes_a_file(tmp_path):
     out = tmp_path / "m.sml"
     assert run_command(["meter", "sml", "--out", str(out), "--count", "5", "--interval", "60"]) == 0
     assert run_command(["decode", "sml", str(out)]) == 0
+
+
+def test_contracts_come_from_a_file(tmp_path, capfd):
+    """The example works; a wrong contract is one line that names what is wrong, nothing is left."""
+    home, example = tmp_path / "g", Path(__file__).parents[2] / "examples" / "tariffs.toml"
+    ports = ["--han-port", "0", "--control-port", "0"]
+    assert run_command(["init", str(home), "--contracts", str(example), *ports]) == 0
+    assert '"prepaid"' not in capfd.readouterr().err
+    assert len(config_of(home).usage_point) == 12
+    wrong = tmp_path / "wrong.toml"
+    for text, reason in (
+        ('[[usage_point]]\nname = "x"\ntaf = 2\n', "stages: none given"),
+        ('[[meter]]\nid = "1EMU0000000001"\n', "[[usage_point]] tables are expected"),
+        ("not toml", "cannot read"),
+    ):
+        wrong.write_text(text)
+        bad = tmp_path / "bad"
+        assert run_command(["init", str(bad), "--contracts", str(wrong), *ports]) == EXIT_USAGE
+        assert reason in capfd.readouterr().err
+        assert not bad.exists()
+
+
+def test_export_and_verify_ask_a_running_gateway(running, tmp_path, capfdbinary):
+    """To a file by its name, to standard output, as a picture; good signatures end with 0."""
+    home, _ = running
+    lab_post(read_access(home), "clock", {"advance_s": 7200})
+    gateway = ["-d", str(home)]
+    for name, magic in (
+        ("a.csv", b"contract,"),
+        ("a.xml", b"<?xml"),
+        ("a.json", b"{"),
+        ("a.png", b"\x89PNG"),
+    ):
+        assert run_command(["export", *gateway, "-o", str(tmp_path / name)]) == 0
+        assert (tmp_path / name).read_bytes().startswith(magic)
+        assert b"values of 01005e318027.taf7-1.sm" in capfdbinary.readouterr().out
+    assert run_command(["export", *gateway, "taf7-1", "--format", "csv"]) == 0
+    assert capfdbinary.readouterr().out == (tmp_path / "a.csv").read_bytes()
+    assert run_command(["verify", *gateway]) == 0
+    assert re.search(rb"good +[78]  certificate 0", capfdbinary.readouterr().out)
+    assert run_command(["verify", str(tmp_path / "a.json")]) == 0
+    assert run_command(["verify", str(tmp_path / "a.csv")]) == EXIT_USAGE
+    assert run_command(["export", *gateway, "nobody"]) == EXIT_USAGE
+    assert run_command(["export", *gateway, "--from", "x"]) == EXIT_USAGE
+    assert (
+        run_command(["export", *gateway, "--list", "derived", "-o", str(tmp_path / "b.svg")])
+        == EXIT_FAILED
+    )
+    assert b"no values in list" in capfdbinary.readouterr().err
 
 
 @pytest.fixture
