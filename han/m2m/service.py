@@ -172,15 +172,18 @@ class M2mService:
             lines = []
         else:
             lines = view.last_readings(point, query.database, query.channels)
+        channels = view.channels(point, query.database)
+        scalers = {channel.obis: channel.scaler for channel in channels}
         by_obis: dict[str, list[Body]] = {
             channel.obis.hex: []
-            for channel in view.channels(point, query.database)
+            for channel in channels
             if not query.channels or channel.obis in query.channels
         }
         for line in lines:
-            by_obis.setdefault(line.obis.hex, []).append(_reading(line, point))
-        channels = [{"obis": obis, "readings": rows} for obis, rows in by_obis.items()]
-        return {"readings": {"channels": channels, "records": str(len(lines))}}
+            row = _reading(line, point, scalers.get(line.obis, line.scaler))
+            by_obis.setdefault(line.obis.hex, []).append(row)
+        shown = [{"obis": obis, "readings": rows} for obis, rows in by_obis.items()]
+        return {"readings": {"channels": shown, "records": str(len(lines))}}
 
     # -- A-2.5 -----------------------------------------------------------------------------
 
@@ -251,7 +254,7 @@ def _database(view: ConsumerView, point: UsagePoint, name: str) -> Body:
     }
 
 
-def _reading(line: Reading, point: UsagePoint) -> Body:
+def _reading(line: Reading, point: UsagePoint, scaler: int) -> Body:
     smgw, meter = word_hex(line.smgw_word), word_hex(line.meter_word)
     # a repeated value is the use case's, not the meter's (GW-N09)
     owner = point.name if line.repeated else line.meter
@@ -263,7 +266,7 @@ def _reading(line: Reading, point: UsagePoint) -> Body:
         "signature": line.signature.hex() if line.signature else None,
         "smgw-status": smgw,
         "target-time": line.target.iso(),
-        "value": str(line.value),
+        "value": str(line.value * 10 ** max(0, line.scaler - scaler)),  # the channel's scaler
     }
 
 

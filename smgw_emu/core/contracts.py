@@ -98,10 +98,12 @@ class ConsumerView:
     def channels(self, point: UsagePoint, database: str) -> list[Channel]:
         """Return the registers of a list; they are known before the first line is written."""
         counts: dict[Obis, int] = {}
+        finest: dict[Obis, int] = {}
         for source in sources_of(self.device, point, database):
             owned = self.device.store.channels(database, source.owner, source.series)
-            for obis, count in owned:
+            for obis, count, scaler in owned:
                 counts[obis] = counts.get(obis, 0) + count
+                finest[obis] = min(scaler, finest.get(obis, scaler))
         newest = {reading.obis: reading for reading in self.last_readings(point, database)}
         codes = dict.fromkeys(
             [
@@ -110,10 +112,13 @@ class ConsumerView:
                 for code in self._codes(part, database)
             ]
         )
-        return [
-            Channel(obis, *self._shape(point, obis, newest.get(obis)), counts.get(obis, 0))
-            for obis in codes
-        ]
+        channels = []
+        for obis in codes:
+            scaler, unit = self._shape(point, obis, newest.get(obis))
+            # a meter exchange may have brought another resolution: one scaler fits all lines
+            shown = min(scaler, finest.get(obis, scaler))
+            channels.append(Channel(obis, shown, unit, counts.get(obis, 0)))
+        return channels
 
     def _codes(self, point: UsagePoint, database: str) -> Sequence[Obis]:
         if database not in use_case(point).DATABASES:
@@ -180,18 +185,15 @@ class ConsumerView:
     def _shown(
         self, point: UsagePoint, lines: list[Reading], only: Collection[Obis]
     ) -> list[Reading]:
-        codes = {
-            c for part in parts_of(self.device.config, point) for c in self.terms(part).registers
-        }
+        parts = parts_of(self.device.config, point)
+        codes = {code for part in parts for code in self.terms(part).registers}
+        names = {part.name for part in parts}
         shown = [
             line
             for line in lines
             if point.valid_at(line.target)
             # meters of other contracts share the series: their registers are not this one's
-            and (
-                line.obis in codes
-                or line.meter in {p.name for p in parts_of(self.device.config, point)}
-            )
+            and (line.obis in codes or line.meter in names)
             and (not only or line.obis in only)
         ]
         if point.transparency:

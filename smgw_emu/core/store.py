@@ -40,7 +40,7 @@ class Store:
     def __init__(self, path: Path | str) -> None:
         self.path = str(path)
         self._depth = 0
-        self._channels: dict[tuple[str, str, str, bytes], int] = {}
+        self._channels: dict[tuple[str, str, str, bytes], tuple[int, int]] = {}
         with self._guard():
             self._db = sqlite3.connect(self.path, isolation_level=None, timeout=5)
         try:
@@ -155,7 +155,7 @@ class Store:
         Raises:
             StoreError: the list already has a line for that target.
         """
-        channel = self._channel(database, owner, series, reading.obis)
+        channel = self._channel(database, owner, series, reading.obis, reading.scaler)
         row = (
             channel,
             reading.target.seconds,
@@ -209,15 +209,15 @@ class Store:
         readings = [_reading(row) for row in rows]
         return {reading.obis: reading for reading in readings}
 
-    def channels(self, database: str, owner: str, series: str) -> list[tuple[Obis, int]]:
-        """Return the registers of a list with their number of lines."""
+    def channels(self, database: str, owner: str, series: str) -> list[tuple[Obis, int, int]]:
+        """Return the registers of a list, their number of lines and the finest scaler of them."""
         rows = self.execute(
-            "SELECT c.obis, count(r.sequence) FROM channel c LEFT JOIN reading r"
+            "SELECT c.obis, count(r.sequence), c.finest FROM channel c LEFT JOIN reading r"
             " ON r.channel = c.id WHERE c.database = ? AND c.owner = ? AND c.series = ?"
             " GROUP BY c.id ORDER BY c.obis",
             (database, owner, series),
         )
-        return [(Obis(row[0]), row[1]) for row in rows]
+        return [(Obis(row[0]), row[1], row[2]) for row in rows]
 
     def drop_readings(self, database: str, before: DeviceTime) -> int:
         """Delete the lines of a database whose target is before a moment; returns how many."""
@@ -244,21 +244,26 @@ class Store:
         """Return the number of lines in all lists."""
         return int(self.execute("SELECT count(*) FROM reading")[0][0])
 
-    def _channel(self, database: str, owner: str, series: str, obis: Obis) -> int:
+    def _channel(self, database: str, owner: str, series: str, obis: Obis, scaler: int) -> int:
+        """Return a channel's number; a finer scaler than before is noted."""
         key = (database, owner, series, obis.octets)
         known = self._channels.get(key)
-        if known is not None:
-            return known
-        self.execute(
-            "INSERT OR IGNORE INTO channel (database, owner, series, obis) VALUES (?, ?, ?, ?)",
-            key,
-        )
-        rows = self.execute(
-            "SELECT id FROM channel WHERE database = ? AND owner = ? AND series = ? AND obis = ?",
-            key,
-        )
-        self._channels[key] = int(rows[0][0])
-        return self._channels[key]
+        if known is None:
+            self.execute(
+                "INSERT OR IGNORE INTO channel (database, owner, series, obis, finest)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (*key, scaler),
+            )
+            rows = self.execute(
+                "SELECT id, finest FROM channel"
+                " WHERE database = ? AND owner = ? AND series = ? AND obis = ?",
+                key,
+            )
+            known = self._channels[key] = int(rows[0][0]), int(rows[0][1])
+        if scaler < known[1]:
+            self.execute("UPDATE channel SET finest = ? WHERE id = ?", (scaler, known[0]))
+            self._channels[key] = known[0], scaler
+        return known[0]
 
 
 def _reading(row: tuple[Any, ...]) -> Reading:

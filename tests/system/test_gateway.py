@@ -69,8 +69,7 @@ def test_reading_signatures_verify_with_the_certificate_of_smgw_info(home):
                 channel["obis"],
                 row["target-time"],
                 row["capture-time"],
-                row["value"],
-                "-1",
+                f"{int(row['value']) / 10:.1f}".removesuffix(".0"),
                 "30",
                 row["cosem-status"],
             ]

@@ -129,8 +129,8 @@ def test_openssl_agrees_about_a_signature(bundles, tmp_path):
     row = rows(bundle, "origin")[5]
     item = row.item
     text = ";".join((
-        item["owner-number"], row.obis, item["target-time"], item["capture-time"], item["value"],
-        str(row.scaler), str(row.unit), item["cosem-status"],
+        item["owner-number"], row.obis, item["target-time"], item["capture-time"],
+        f"{int(item['value']) / 10:.1f}".removesuffix(".0"), str(row.unit), item["cosem-status"],
     ))  # fmt: skip
     raw = bytes.fromhex(item["signature"])
     r, s = int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")

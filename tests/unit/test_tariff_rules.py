@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from decimal import ROUND_HALF_UP, Decimal
+from dataclasses import replace
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from smgw_emu.core.errors import ConfigError
 from smgw_emu.core.instants import MINUTE, SECOND, DeviceTime, WorldTime, parse_device_time
 from smgw_emu.core.meter_profile import Meter
 from smgw_emu.core.orders import Orders
+from smgw_emu.core.signature import plain, signature_input
 from smgw_emu.core.status import word_hex
 from smgw_emu.core.store import Store
 from smgw_emu.core.tariff import USE_CASES
@@ -304,6 +306,34 @@ def test_a_reset_register_is_marked_told_and_costs_nobody_anything():
     words = [word_hex(x.smgw_word) for x in lab.lines("taf1-1", "derived")]
     assert words == ["a0000000", "a0080000"]
     assert {"EMU.41.2", "EMU.181.2", "EMU.180.2"} <= set(lab.events())
+
+
+def test_meters_of_different_resolution_share_one_scaler():
+    """After an exchange old and new lines are shown with the finer one, and stay verifiable."""
+    lab = TariffLab(contract("taf7-1", 7, START), start="2026-05-10T09:59:00Z")
+    lab.feed(at(0), 1234, scaler=0)
+    lab.feed(at(0), 1, scaler=-2, meter=SECOND_METER)
+    lab.lines("taf7-1", "origin")
+    lab.change(msgspec.structs.replace(lab.point("taf7-1"), meters=(SECOND_METER,)))
+    lab.feed(at(15), 150, scaler=-2, meter=SECOND_METER)
+    old, new = lab.lines("taf7-1", "origin")
+    (channel,) = lab.view().channels(lab.point("taf7-1"), "origin")
+    assert (old.scaler, new.scaler, channel.scaler) == (0, -2, -2)
+    fine = replace(old, value=123_400, scaler=-2)
+    assert signature_input(fine, old.meter) == signature_input(old, old.meter)
+
+
+@given(st.integers(-(2**63), 2**63), st.integers(-30, 30))
+@example(-1, -2)
+@example(100, -2)
+@example(0, -3)
+def test_the_signed_number_is_the_same_with_any_scaler(value, scaler):
+    """Against Decimal; never an exponent, never a trailing zero after the point."""
+    text = plain(value, scaler)
+    with localcontext(prec=80):
+        assert Decimal(text) == Decimal(value).scaleb(scaler)
+    assert "E" not in text and not ("." in text and text.endswith(("0", ".")))
+    assert plain(value * 1000, scaler - 3) == text
 
 
 def test_a_missing_quarter_hour_does_not_touch_the_sum_of_a_month():

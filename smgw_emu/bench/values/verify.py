@@ -7,6 +7,7 @@ older values keep the signature of the older key.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -81,10 +82,15 @@ def signed_octets(row: Row) -> bytes:
     gateway, meter = row.words
     fields = (
         item["owner-number"], row.obis, item["target-time"], item["capture-time"],
-        item["value"], str(row.scaler), str(row.unit),
+        _plain_number(row.value, row.scaler), str(row.unit),
         f"{gateway & ~_NOT_FOR_BILLING:08x}{meter:08x}",
     )  # fmt: skip
     return ";".join(fields).encode()
+
+
+def _plain_number(value: int, scaler: int) -> str:
+    text = format(Decimal(value).scaleb(scaler), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _repeated(row: Row) -> bool:

@@ -10,11 +10,14 @@ CREATE TABLE channel (
     owner    TEXT NOT NULL,         -- meter id or usage point name
     obis     BLOB NOT NULL,
     series   TEXT NOT NULL,         -- '' for lists of a usage point
+    finest   INTEGER NOT NULL,      -- smallest scaler of its lines: the one it is shown with
     UNIQUE (database, owner, series, obis)
 ) STRICT;
 
 INSERT INTO channel SELECT id, database, owner, obis,
-    CASE database WHEN 'origin' THEN CAST(period AS TEXT) ELSE '' END FROM channel_2;
+    CASE database WHEN 'origin' THEN CAST(period AS TEXT) ELSE '' END,
+    (SELECT coalesce(min(scaler), 127) FROM reading_2 r WHERE r.channel = channel_2.id)
+    FROM channel_2;
 
 CREATE TABLE reading (
     sequence   INTEGER PRIMARY KEY AUTOINCREMENT,
