@@ -128,7 +128,7 @@ def bench_delivery(row: Row) -> None:
 
         async def deliver() -> None:
             with device.store.transaction():
-                side.dispatcher._queue(point, receiver, readings, now)
+                side.dispatcher._queue(point, receiver, readings, now, "due")
             side.wake()
             while side.outbox.count("emt1"):
                 await asyncio.sleep(0)

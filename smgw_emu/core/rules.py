@@ -86,15 +86,16 @@ class RuleBook:
         if not works_with_steps(point):
             return None
         mine = {(meter, obis): reading for obis, reading in values.items()}
-        if len(point.keys) > 1:
+        rules = self._rules[point.name]
+        count = len(rules.terms.meters)
+        if count > 1:
             waiting = self._waiting.setdefault(point.name, {})
             parts = waiting.setdefault(target, {})
             parts[meter] = mine
-            if len(parts) < len(point.keys):
+            if len(parts) < count:
                 return None
             mine = {key: reading for part in parts.values() for key, reading in part.items()}
             self._waiting[point.name] = {t: p for t, p in waiting.items() if t > target}
-        rules = self._rules[point.name]
         last = rules.state.at
         follows = bool(last) and schedule.after(DeviceTime.from_seconds(last)) == target
         late = now if now - target > LATE else None

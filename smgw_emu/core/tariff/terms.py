@@ -26,6 +26,7 @@ class Terms:
         registers: what is registered, tariffed and shown.
         clock: when the billing day begins.
         daily: when the daily value is taken.
+        counters: registers that count energy or volume.
     """
 
     point: UsagePoint
@@ -33,11 +34,7 @@ class Terms:
     registers: tuple[Obis, ...]
     clock: time
     daily: time
-
-    @property
-    def counters(self) -> tuple[Obis, ...]:
-        """Registers that count energy or volume."""
-        return tuple(obis for obis in self.registers if obis.is_counter)
+    counters: tuple[Obis, ...]
 
     def sign(self, meter: Meter) -> int:
         """Return +1, or -1 for a meter whose readings are subtracted."""
@@ -60,7 +57,9 @@ def terms_of(point: UsagePoint, meters: Mapping[str, Meter], *, present: bool = 
     if point.power:
         registers = (*registers, Obis.parse(point.power))
     clock = billing_clock(registers)
-    return Terms(point, mine, tuple(dict.fromkeys(registers)), clock, daily_clock(point, registers))
+    registers = tuple(dict.fromkeys(registers))
+    counters = tuple(obis for obis in registers if obis.is_counter)
+    return Terms(point, mine, registers, clock, daily_clock(point, registers), counters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,14 @@ Theory of operation (TR-03109-1 v1.0 4.2.2.1, 4.3.3, 4.3.4).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
 from smgw_emu.core.meter_profile import Meter
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.status import Dialect, PtbStatus, ptb_status
-from smgw_emu.core.tariff.terms import Step, Terms
+from smgw_emu.core.tariff.terms import Key, Step, Terms
 from smgw_emu.core.values import INT64_MAX, Reading
 
 DECIMALS = 3  # TR-03109-1 v1.0 4.3.3 no. 11
@@ -95,6 +96,19 @@ class Advance:
     notes: tuple[tuple[str, dict[str, object]], ...] = ()
 
 
+class _Part:
+    """One meter's share of a sum."""
+
+    __slots__ = ("key", "meter", "sign", "where")
+
+    def __init__(self, meter: Meter, where: Key, factor: int, obis: Obis) -> None:
+        self.meter = meter
+        self.where = where
+        self.sign = 1 if factor > 0 else -1
+        # a meter that is added in another way counts as another one
+        self.key = f"{meter.key}/{factor}/{obis.hex}"
+
+
 class Totals:
     """The sums of a contract.
 
@@ -114,12 +128,21 @@ class Totals:
         self._dialect = dialect
         self._joined = joined
         self._notes: list[tuple[str, dict[str, object]]] = []
+        # per counter: meter, where its reading is found, key of the state, factor with sign
+        self._parts: dict[Obis, list[_Part]] = {
+            obis: [
+                _Part(meter, (meter.key, obis), terms.sign(meter) * meter.factor, obis)
+                for meter in terms.meters
+            ]
+            for obis in terms.counters
+        }
 
     def usable(self, step: Step) -> bool:
         """Tell whether every counter of every meter has a value that may be used."""
-        for meter in self._terms.meters:
-            for obis in self._terms.counters:
-                reading = step.readings.get((meter.key, obis))
+        readings = step.readings
+        for parts in self._parts.values():
+            for part in parts:
+                reading = readings.get(part.where)
                 if reading is None or not may_be_used(reading, self._dialect):
                     return False
         return True
@@ -152,69 +175,71 @@ class Totals:
         return Advance(amounts, unbroken, seconds, tuple(self._notes))
 
     def _add_up(self, step: Step, obis: Obis) -> Total | None:
-        terms, state = self._terms, self.state
-        parts = [(meter, step.readings[meter.key, obis]) for meter in terms.meters]
+        state, parts = self.state, self._parts[obis]
         before = state.totals.get(obis.hex)
-        exchanged = self._joined and before is not None and self._exchanged(obis)
-        inner = 0
-        for meter, reading in parts:
-            inner += terms.sign(meter) * self._follow(meter, obis, reading)
+        exchanged = self._joined and before is not None and self._exchanged(obis, parts)
+        inner = smgw = meter_word = capture = 0
+        scaler = 127
+        for part in parts:
+            reading = step.readings[part.where]
+            inner += self._follow(part, reading)
+            smgw |= reading.smgw_word
+            meter_word |= reading.meter_word
+            capture = max(capture, reading.capture.ns)
+            scaler = min(scaler, reading.scaler)
         milli = round_half_up(inner, _INNER - DECIMALS)
         if exchanged and before is not None:
             state.shift[obis.hex] = before.milli - milli
             self._notes.append(("meter-exchanged", {"obis": obis}))
         milli += state.shift.get(obis.hex, 0) if self._joined else 0
-        scaler = max(min(reading.scaler for _, reading in parts), -DECIMALS)
+        scaler = max(scaler, -DECIMALS)
         if before is not None:
             scaler = min(scaler, before.scaler)
         if abs(amount(milli, scaler)) > INT64_MAX:
             return None
-        smgw = meter_word = 0
-        for _, reading in parts:
-            smgw |= reading.smgw_word
-            meter_word |= reading.meter_word
-        capture = max(reading.capture.ns for _, reading in parts)
-        return Total(milli, scaler, parts[0][1].unit, capture, smgw, meter_word)
+        unit = step.readings[parts[0].where].unit
+        return Total(milli, scaler, unit, capture, smgw, meter_word)
 
-    def _exchanged(self, obis: Obis) -> bool:
+    def _exchanged(self, obis: Obis, parts: list[_Part]) -> bool:
         """Tell whether another set of meters was added up before; forgets those that left."""
         seen = self.state.seen
-        mine = {self._key(meter, obis) for meter in self._terms.meters}
+        mine = {part.key for part in parts}
+        if all(key in seen for key in mine) and len(seen) == len(mine) * len(self._parts):
+            return False
         old = {key for key in seen if key.endswith(f"/{obis.hex}")}
         for key in old - mine:
             del seen[key]
             self.state.offset.pop(key, None)
         return bool(old) and old != mine
 
-    def _key(self, meter: Meter, obis: Obis) -> str:
-        """A meter that is added in another way counts as another one."""
-        return f"{meter.key}/{self._terms.sign(meter) * meter.factor}/{obis.hex}"
-
-    def _follow(self, meter: Meter, obis: Obis, reading: Reading) -> int:
-        """Return a meter's reading in millionths, going on over rollover and reset."""
-        state, key = self.state, self._key(meter, obis)
+    def _follow(self, part: _Part, reading: Reading) -> int:
+        """Return what a meter adds to the sum, in millionths, going on over rollover and reset."""
+        state, key, meter = self.state, part.key, part.meter
         inner = to_inner(reading.value, reading.scaler) * meter.factor
         last = state.seen.get(key)
         state.seen[key] = inner
         if not self._joined:
-            return inner
+            return part.sign * inner
         if last is not None and inner < last and not meter.balancing:
             capacity = rollover_capacity(meter, reading.scaler) * meter.factor
+            about = {"meter": meter.key, "obis": reading.obis}
             if rolls_over(last, inner, capacity):
                 state.offset[key] = state.offset.get(key, 0) + capacity
-                self._notes.append(("register-rollover", {"meter": meter.key, "obis": obis}))
+                self._notes.append(("register-rollover", about))
             else:  # set back: what was counted stays, the new register counts from its value
                 state.offset[key] = state.offset.get(key, 0) + last - inner
-                self._notes.append(("register-reset", {"meter": meter.key, "obis": obis}))
-        return inner + state.offset.get(key, 0)
+                self._notes.append(("register-reset", about))
+        return part.sign * (inner + state.offset.get(key, 0))
 
 
 def may_be_used(reading: Reading, dialect: Dialect) -> bool:
     """Tell whether a value may enter a derived register (TR-03109-1 v1.0 4.3.4)."""
-    if reading.repeated:
-        return False
-    status = ptb_status(reading.smgw_word, reading.meter_word, dialect)
-    return status < PtbStatus.CRITICAL_TEMPORARY_ERROR
+    return not reading.repeated and _good(reading.smgw_word, reading.meter_word, dialect)
+
+
+@lru_cache(maxsize=1024)
+def _good(smgw: int, meter: int, dialect: Dialect) -> bool:
+    return ptb_status(smgw, meter, dialect) < PtbStatus.CRITICAL_TEMPORARY_ERROR
 
 
 def to_inner(value: int, scaler: int) -> int:
