@@ -234,7 +234,7 @@ def bench_fleet(row: Row, count: int = FLEET) -> None:
             readings = [(METER.lower(), _reading(clock, n)) for n in range(96)]
             with running.device.store.transaction():
                 running.wan.dispatcher._queue(
-                    point, receiver, readings, running.device.now(clock.now())
+                    point, receiver, readings, running.device.now(clock.now()), "due"
                 )
             running.wan.wake()
         while market.participant.received < count and time.perf_counter() - begun < 300:

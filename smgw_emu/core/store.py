@@ -20,6 +20,10 @@ from smgw_emu.core.values import Reading
 
 SCHEMA_VERSION = 3
 _DAMAGE = ("malformed", "not a database", "corrupt", "disk i/o error", "no such table")
+_INSERT = (
+    "INSERT INTO reading (channel, target, capture, value, scaler, unit, smgw_word, meter_word,"
+    " repeated, signature, reason) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+)
 _READING = (
     "r.sequence, r.target, r.capture, r.value, r.scaler, r.unit, r.smgw_word, r.meter_word,"
     " r.repeated, r.signature, c.owner, c.obis"
@@ -55,10 +59,14 @@ class Store:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            text = str(error).lower()
-            if any(mark in text for mark in _DAMAGE):
-                raise StoreDamagedError(f"state store {self.path} is damaged: {error}") from error
-            raise StoreError(f"state store {self.path}: {error}") from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: sqlite3.DatabaseError) -> StoreError:
+        """Return what an error of SQLite means for the device."""
+        text = str(error).lower()
+        if any(mark in text for mark in _DAMAGE):
+            return StoreDamagedError(f"state store {self.path} is damaged: {error}")
+        return StoreError(f"state store {self.path}: {error}")
 
     def _prepare(self) -> None:
         db = self._db
@@ -122,8 +130,10 @@ class Store:
         Raises:
             StoreError, StoreDamagedError: as the class says.
         """
-        with self._guard():
+        try:  # not _guard: this is the hot path
             return self._db.execute(sql, tuple(parameters)).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise self._failure(error) from error
 
     def used_kib(self) -> int:
         """Return the size of the file's used pages in KiB."""
@@ -169,12 +179,10 @@ class Store:
             reading.signature,
             reason,
         )
-        with self._guard():
-            cursor = self._db.execute(
-                "INSERT INTO reading (channel, target, capture, value, scaler, unit, smgw_word,"
-                " meter_word, repeated, signature, reason) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-                row,
-            )
+        try:
+            cursor = self._db.execute(_INSERT, row)
+        except sqlite3.DatabaseError as error:
+            raise self._failure(error) from error
         return int(cursor.lastrowid or 0)
 
     def readings(
