@@ -12,6 +12,7 @@ import io
 import json
 import subprocess
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 import msgspec
 import pytest
@@ -29,6 +30,7 @@ from smgw_emu.cli.export_ import render
 from smgw_emu.core.errors import ConfigError
 from smgw_emu.core.instants import HOUR, SECOND
 from smgw_emu.core.tariff import USE_CASES
+from wan.cosem.xml import COR, write
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tariffs.toml"
 START = "2026-10-23T10:00:00Z"
@@ -160,6 +162,12 @@ def test_the_xml_keeps_the_rules_of_the_schema_and_of_the_transparency_software(
     names = check_ar2418(render(bundles["taf2-1"], "xml", "origin"))
     assert "0100010800ff.1emu0000000001.sm" in names
     assert {f"01000108{n}ff.taf2-1.sm" for n in ("01", "02", "3f")} <= names.keys()
+
+
+def test_the_xml_takes_no_prefix_from_other_documents(bundles):
+    """ElementTree's prefixes are process-wide: the administrator's documents keep theirs."""
+    assert render(bundles["taf7-1"], "xml", "origin").count(b"<espi:value>") > 10
+    assert write(Element(f"{{{COR}}}objects")).endswith(b'<objects xmlns="%s" />' % COR.encode())
 
 
 def test_the_table_has_a_line_for_each_value(bundles):

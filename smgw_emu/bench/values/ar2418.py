@@ -26,8 +26,7 @@ _PERIOD = 900
 
 def write_ar2418(bundle: Bundle) -> bytes:
     """Return the document in UTF-8."""
-    ET.register_namespace("", AR)
-    ET.register_namespace("espi", ESPI)
+    ET.register_namespace("espi", ESPI)  # for the whole process, so no empty prefix
     root = ET.Element(_ar("UsagePoints"))
     point = ET.SubElement(root, _ar("UsagePoint"))
     info, about = bundle.info, bundle.point
@@ -56,7 +55,7 @@ def write_ar2418(bundle: Bundle) -> bytes:
             rows = [r for r in bundle.rows() if (r.database, r.obis) == (database, channel["obis"])]
             if rows:
                 _meter_reading(point, bundle, rows)
-    return bytes(ET.tostring(root, "utf-8", xml_declaration=True))
+    return bytes(ET.tostring(root, "utf-8", xml_declaration=True, default_namespace=AR))
 
 
 def _ar(name: str) -> str:
