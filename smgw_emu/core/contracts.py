@@ -24,8 +24,6 @@ from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.value_lists import parts_of, sources_of
 from smgw_emu.core.values import Reading
 
-_CONTROL = 11  # its list holds signals, not registers with a present state
-
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -165,7 +163,7 @@ class ConsumerView:
         cls, metering = use_case(point), self.device.metering
         if not cls.STORED and database == "origin" and not point.sources:
             return self._shown(point, [line for _, line in metering.read_current(point)], only)
-        if database == "calculated" and not point.sources and cls.TAF != _CONTROL:
+        if database == "calculated" and not point.sources:
             active = self._newest(point, database)
             now = metering.current_registers(point, database)
             lines = {line.obis: line for line in (*active, *now)}

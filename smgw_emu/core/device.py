@@ -24,6 +24,7 @@ from smgw_emu.core.life import LifeCycle, LifeInput
 from smgw_emu.core.logbook import Logbooks
 from smgw_emu.core.metering import Metering
 from smgw_emu.core.retention import Retention
+from smgw_emu.core.series import terms_by_name
 from smgw_emu.core.signature import ReadingSigner
 from smgw_emu.core.status import Condition
 from smgw_emu.core.store import Store
@@ -116,7 +117,7 @@ class Device:
 
         The administrator sets the limit (WAN-25, SEC-10).
         """
-        self.retention.make_room(now)
+        self._make_room(now)
         limit, used = self.administration.settings.value_limit_kib, self.store.used_kib()
         above = bool(limit) and used > limit
         if above == (self.store.get_meta("storage-limit") == "above"):
@@ -130,6 +131,9 @@ class Device:
                 used=used,
                 limit=limit,
             )
+
+    def _make_room(self, now: DeviceTime) -> None:
+        self.retention.make_room(now, terms_by_name(self.config).values())
 
     def on_report(self, world: WorldTime, report: MeterReport) -> None:
         """Take a meter's report that arrived at ``world``."""
@@ -327,7 +331,7 @@ class Device:
         with self.store.transaction():
             self.retention.prune(now)
             self.history.prune(now + -self.profile.retention.values_months * 31 * DAY)
-            self.retention.make_room(now)
+            self._make_room(now)
 
 
 def _communication(config: GatewayConfig) -> dict[str, dict[str, str]]:

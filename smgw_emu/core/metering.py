@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.instants import SECOND, DeviceTime
 from smgw_emu.core.logbook import Logbooks
+from smgw_emu.core.meter_profile import Meter
 from smgw_emu.core.meter_watch import MeterWatch
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.registration import Registered, Registrar, Settled, tolerance_ns
@@ -167,7 +168,7 @@ class Metering:
             self._store_settled(key, self._registrars[key].on_report(report, capture), capture)
         self._look_for_events(report, word, capture)
         if event == "meter-fatal":
-            self._tell_participants(report.meter, word, capture)
+            self._tell_participants(meter, word, capture)
 
     def on_deadline(self, now: DeviceTime) -> None:
         """Settle targets whose window has passed."""
@@ -261,22 +262,25 @@ class Metering:
                     now,
                 )
 
-    def _tell_participants(self, meter: str, word: int, now: DeviceTime) -> None:
+    def _tell_participants(self, meter: Meter, word: int, now: DeviceTime) -> None:
         """Tell participants of a meter's fatal error: its status, no reading (T36)."""
+        said = {*self.conditions, *word_conditions(word, WordKind(meter.word))}
         for point in self._config.usage_point:
-            if meter in point.keys and point.state(now) == "running":
+            if meter.key in point.keys and point.state(now) == "running":
                 status = Reading(
-                    meter=meter,
+                    meter=meter.key,
                     obis=ERROR_REGISTER,
                     target=now,
                     capture=now,
                     value=word,
                     scaler=0,
                     unit=NOT_A_UNIT,
-                    smgw_word=smgw_word(self.conditions, self._dialect),
+                    smgw_word=smgw_word(said, self._dialect),
                     meter_word=word,
                 )
-                self._send(point, [(meter, self._signed(status, meter))], "meter-fatal", now)
+                if use_case(point).SIGNED:
+                    status = self._signed(status, meter.key)
+                self._send(point, [(meter.key, status)], "meter-fatal", now)
 
     def _send(self, point: UsagePoint, values: list[Owned], reason: str, now: DeviceTime) -> None:
         if self.on_send is not None and values:
@@ -319,16 +323,9 @@ class Metering:
         schedule = self._registrars[key].schedule
         outcome = self.rules.settled(point, key[0], target, values, schedule, now)
         if outcome is not None:
-            self._write(point, outcome, values, key, now)
+            self._write(point, outcome, now)
 
-    def _write(
-        self,
-        point: UsagePoint,
-        outcome: Outcome,
-        values: dict[Obis, Reading],
-        key: SeriesKey,
-        now: DeviceTime,
-    ) -> None:
+    def _write(self, point: UsagePoint, outcome: Outcome, now: DeviceTime) -> None:
         rules = self.rules.of(point)
         lines = []
         for line in outcome.lines:
@@ -344,9 +341,12 @@ class Metering:
                 **parameters,  # type: ignore[arg-type]
             )
         if outcome.changed and rules.DISPATCH == "event":
-            told: list[Owned] = [(point.name, reading) for line, reading in lines if line.reason]
-            told += [(key[0], value) for value in values.values() if "origin" in rules.DELIVERED]
-            self._send(point, told, ", ".join({line.reason for line, _ in lines}) or "event", now)
+            out = [item for item in lines if item[0].database in rules.DELIVERED and item[0].reason]
+            told: list[Owned] = [(point.name, reading) for _, reading in out]
+            if "origin" in rules.DELIVERED:
+                told += [(meter, reading) for (meter, _), reading in outcome.readings.items()]
+            reasons = dict.fromkeys(line.reason for line, _ in out)
+            self._send(point, told, ", ".join(reasons) or "event", now)
 
     def _line(self, line: Line, rules: RuleSet) -> Reading:
         return self._signed(line.reading, rules.point.name) if rules.SIGNED else line.reading

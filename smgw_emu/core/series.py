@@ -80,7 +80,7 @@ def plan_series(config: GatewayConfig, rules: Registration) -> dict[SeriesKey, S
     users: dict[SeriesKey, list[UsagePoint]] = {}
     for point in config.usage_point:
         cls = use_case(point)
-        if cls.TAF == 13 or (cls.DISPATCH == "event" and not cls.STORED):
+        if not works_with_steps(point) and cls.DISPATCH != "cycle":
             continue  # nothing is registered for them
         for key in point.keys:
             users.setdefault((key, cls.series(point)), []).append(point)

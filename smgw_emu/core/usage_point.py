@@ -21,6 +21,8 @@ from smgw_emu.core.wan_profiles import need
 MONTH_S = 2_678_400  # a registration period of 31 days stands for the calendar month
 DAY_S = 86_400
 _PERIOD = re.compile(r"([1-9][0-9]?)([MD])", re.ASCII)
+_BILLING_MONTHS = (1, 2, 3, 6, 12)  # what the transparency software takes (han-m2m.md 11)
+_BILLING_DAYS = 31  # own choice: longer ones are months
 _CLOCK = re.compile(r"[0-2][0-9]:[0-5][0-9](?::[0-5][0-9])?", re.ASCII)
 
 
@@ -104,7 +106,7 @@ class UsagePoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         capture_time: start of the billing calendar day for daily values; empty: 06:00 for gas,
             else 00:00 (TR-03109-1 v1.0 8).
         period_s: registration period; 86400 is the legal day, 2678400 the calendar month.
-        billing_period: ``1M``, ``3M``, ``12M`` or ``1D``.
+        billing_period: ``1M``, ``2M``, ``3M``, ``6M``, ``12M``, or days, ``1D`` to ``31D``.
         transparency: the transparency bit is shown.
         pseudonym: grid data, sent through the administrator without names (3.2.4.3).
         stages, first_stage: of TAF2 to 5; the stage at activation.
@@ -219,9 +221,12 @@ def parse_billing(text: str) -> tuple[int, str]:
         ConfigError: not a number of months or days.
     """
     match = _PERIOD.fullmatch(text)
-    need(match, f"billing_period {text[:12]!r} is not of the form 1M, 3M, 12M or 1D")
-    assert match is not None
-    return int(match[1]), match[2]
+    count, unit = (int(match[1]), match[2]) if match else (0, "")
+    need(
+        count in _BILLING_MONTHS if unit == "M" else 1 <= count <= _BILLING_DAYS,
+        f"billing_period {text[:12]!r} is none of 1M, 2M, 3M, 6M, 12M, 1D to 31D",
+    )
+    return count, unit
 
 
 def parse_date(text: str) -> tuple[int, int, int]:

@@ -65,9 +65,8 @@ def test_tariffs_are_loaded_computed_and_delivered_at_the_end_of_the_month(tmp_p
         assert len(grid) >= 23
         assert not [f for f in lab.emt.store.findings() if f["kind"] == "signature"]
         assert not lab.emt.refused
-        assert "EMU.183.1" in [e.event for e in lab.log("consumer")] or lab.logged(
-            "Tarifumschaltanweisung", "calibration"
-        )
+        mine = [e.event for e in lab.device.logbooks.last("consumer", "consumer1", 500)]
+        assert mine.count("EMU.183.0") == mine.count("EMU.183.1") == 1
 
     run_lab(tmp_path, work, start=LATE, interval=5 * MINUTE)
 

@@ -82,11 +82,11 @@ def fill(device, days: int) -> DeviceTime:
     return begin + days * DAY
 
 
-def with_capacity(kib: int) -> Device:
+def with_capacity(kib: int, text: str = CONFIG) -> Device:
     """A device whose store is as small as that."""
     profile = profiles.load()
     retention = msgspec.structs.replace(profile.retention, capacity_kib=kib)
-    clock, config = DeviceClock(START), parse_config(CONFIG)
+    clock, config = DeviceClock(START), parse_config(text)
     small = msgspec.structs.replace(profile, retention=retention)
     device = Device(config, small, Store(":memory:"), FakeKey(), clock, "ab" * 32)
     device.power_on(START)
@@ -111,6 +111,23 @@ def test_a_full_store_drops_the_oldest_days_first_and_says_so():
     assert events.count("EMU.187.0") == 1
     device.check_storage(now)
     assert [e.event for e in device.logbooks.entries("calibration")] == events
+
+
+@pytest.mark.req("TR-03109-1 v1.0 4.3.3 no. 12")
+def test_a_year_that_is_billed_at_its_end_stays_whole():
+    """A line of March belongs to a period that ends next March, and three months more."""
+    yearly = CONFIG.replace('name = "taf1-1"', 'name = "taf1-1"\nbilling_period = "12M"')
+    device = with_capacity(100, yearly)
+    now = fill(device, 400)
+    before = device.store.count_readings()
+    device.check_storage(now)
+    device.power_on(WorldTime(now.ns))  # at power-up too
+    assert device.store.used_kib() > 100
+    assert device.store.count_readings() == before
+    monthly = with_capacity(100)
+    fill(monthly, 400)
+    monthly.check_storage(now)
+    assert monthly.store.count_readings() < before
 
 
 @pytest.mark.req("TR-03109-1 v1.0 4.3.3 no. 12")

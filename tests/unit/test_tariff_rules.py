@@ -525,6 +525,9 @@ BAD = {
         "special day '2026-02-30'",
     ),
     "unknown OBIS": ({"taf": 7, "obis": ("0100630100ff",)}, "0100630100ff is no register of meter"),
+    "a sum of nothing that counts": ({"taf": 1, "obis": (POWER,)}, "no register that counts"),
+    "lists of others": ({"taf": 7, "sources": ("berts",)}, "only TAF13 shows"),
+    "two years": ({"taf": 1, "billing_period": "24M"}, "billing_period '24M'"),
     "no OBIS": ({"taf": 7, "obis": ("x",)}, "not an OBIS code"),
     "a billing period below a month": ({"taf": 1, "billing_period": "1D"}, "not shorter than one month"),
     "a billing period that is none": ({"taf": 1, "billing_period": "monthly"}, "billing_period 'monthly'"),
@@ -690,6 +693,41 @@ def test_control_signals_are_recorded_with_energy_and_power():
     assert [reason for _, _, reason in lab.sent] == ["control 70 %", "control 0 %"]
     with pytest.raises(ConfigError, match="0 to 100"):
         orders.control(point, 101, lab.device.now(lab.now))
+
+
+def test_every_meter_of_an_event_is_sent():
+    """TAF11 and TAF16 with two meters: what was registered of both goes out, not of the last."""
+    both = {"meters": (METER, SECOND_METER)}
+    points = contract("taf11-1", 11, START, **both), contract("taf16-1", 16, START, **both)
+    lab = TariffLab(*points, start="2026-05-10T09:59:00Z")
+    now = lab.device.now(lab.until(at(1)))
+    Orders(lab.device).control(points[0], 30, now)
+    Orders(lab.device).capture(points[1], now)
+    lab.feed(at(1), 7)
+    lab.feed(at(1), 9, meter=SECOND_METER)
+    sent = {name: [reading.value for _, reading in values] for name, values, _ in lab.sent}
+    assert sent == {"taf11-1": [30, 7, 9], "taf16-1": [7, 9]}
+
+
+def test_a_notification_holds_nothing_but_its_value():
+    """TAF12: a mark at midnight does not carry the daily reading to the participant."""
+    start = "2026-05-10T21:45:00Z"
+    prepaid = Prepaid(energy=10, start=start, threshold=5)
+    lab = TariffLab(contract("taf12-1", 12, start, prepaid=prepaid), start="2026-05-10T21:44:00Z")
+    lab.feed(start, 1000)
+    lab.feed("2026-05-10T22:00:00Z", 1006)
+    assert lab.series("taf12-1", "daily") == [("2026-05-10T22:00:00Z", 1006)]
+    ((_, values, reason),) = lab.sent
+    assert ([reading.value for _, reading in values], reason) == ([4], "prepaid-low")
+
+
+def test_a_fatal_error_is_told_as_its_use_case_signs():
+    """Grid data carry no inner signature, nor does the status that goes with them."""
+    point = contract("grid-1", 10, START, obis=(POWER,), period_s=3600)
+    lab = TariffLab(point, start="2026-05-10T09:59:00Z", meters=BOTH)
+    lab.feed(at(1), {POWER: 1}, status=4 | 1 << 17)
+    ((_, [(_, status)], reason),) = lab.sent
+    assert (reason, status.signature, status.obis.hex) == ("meter-fatal", None, "0000616100ff")
 
 
 def test_readings_at_an_order_and_at_a_trigger():

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -24,7 +24,7 @@ from smgw_emu.core.instants import DAY, DeviceTime
 from smgw_emu.core.legal_time import next_day_start
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.status import Condition, Dialect, smgw_word
-from smgw_emu.core.tariff.terms import Step, Terms
+from smgw_emu.core.tariff.terms import Key, Step, Terms
 from smgw_emu.core.tariff.totals import Advance, Total, Totals, TotalsState, amount
 from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.values import Reading
@@ -70,11 +70,13 @@ class Outcome:
         lines: for the value lists, in order.
         notes: events of the catalogue with their parameters.
         changed: the stage changed, or something else a participant waits for.
+        readings: what was registered, of all meters.
     """
 
     lines: list[Line] = field(default_factory=list)
     notes: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     changed: bool = False
+    readings: Mapping[Key, Reading] = field(default_factory=dict)
 
     def put(self, lines: Iterable[Line]) -> None:
         """Append lines; of several for one register and moment the last stays, with all reasons."""
@@ -116,7 +118,7 @@ class RuleSet:
         SIGNED: values carry the inner signature (TR-03109-1 v1.0 4.2.2 to 4.2.5: TAF1 to 9 and
             11; not 10 and 12).
         DISPATCH: when values go to participants; DELIVERED: out of which list.
-        BILLING: may be used for a bill.
+        COUNTS: at least one register must count; present values alone give no result.
         JOINED: sums go on over rollover, reset and meter exchange.
         GAPLESS: each registration that is missing takes something from the result.
         DATED: lines of a billing period have time stamps of their own, and stand for themselves.
@@ -132,7 +134,7 @@ class RuleSet:
     SIGNED: ClassVar[bool] = True
     DISPATCH: ClassVar[Dispatch] = "period"
     DELIVERED: ClassVar[tuple[str, ...]] = ("derived",)
-    BILLING: ClassVar[bool] = True
+    COUNTS: ClassVar[bool] = True
     PRESENT: ClassVar[bool] = False
     SERIES: ClassVar[Literal["shared", "own", "events"]] = "shared"
     JOINED: ClassVar[bool] = True
@@ -198,7 +200,7 @@ class RuleSet:
 
     def step(self, step: Step) -> Outcome:
         """Take a registration of all meters; the caller stores lines and state together."""
-        outcome = Outcome()
+        outcome = Outcome(readings=step.readings)
         if not self.point.valid_at(step.target):
             self._write_end(outcome)
             return outcome

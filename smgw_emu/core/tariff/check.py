@@ -11,7 +11,7 @@ from smgw_emu.core.errors import ConfigError, RemoteProtocolError
 from smgw_emu.core.meter_profile import Meter
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.schedule import valid_period
-from smgw_emu.core.tariff import USE_CASES
+from smgw_emu.core.tariff import USE_CASES, taf13
 from smgw_emu.core.tariff.base import Faults
 from smgw_emu.core.tariff.terms import terms_of
 from smgw_emu.core.usage_point import UsagePoint, parse_clock, parse_date
@@ -45,12 +45,16 @@ def check_usage_point(
     for element, look in _FORMS:
         faults += _form(element, point, look)
     faults += _validity_faults(point)
-    if point.taf == 13:  # its module says what it is
+    if cls is taf13.RuleSet:
         faults += _source_faults(point, others)
+    elif point.sources:
+        faults.append(("sources", "only TAF13 shows the lists of other contracts"))
     if cls is not None and not faults:
         terms = terms_of(point, meters, present=cls.PRESENT)
         if not terms.registers:
             faults.append(("obis", "no register that all meters have"))
+        elif cls.COUNTS and not terms.counters:
+            faults.append(("obis", "no register that counts"))
         else:
             faults += cls.faults(terms)
     return faults

@@ -89,6 +89,7 @@ class EventReadings(_EventRules):
     NAME: ClassVar = "Ereignisbasierte Zählerstandserfassung"
     DATABASES: ClassVar = ("origin",)
     DELIVERED: ClassVar = ("origin",)
+    COUNTS: ClassVar = False
 
     @classmethod
     def faults(cls, terms: Terms) -> base.Faults:

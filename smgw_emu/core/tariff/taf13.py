@@ -22,4 +22,4 @@ class RuleSet(base.RuleSet):
     STORED: ClassVar = False
     DISPATCH: ClassVar = "daily"
     DELIVERED: ClassVar = ("origin", "derived", "calculated")
-    BILLING: ClassVar = False
+    COUNTS: ClassVar = False

@@ -24,6 +24,7 @@ class RuleSet(base.RuleSet):
     DISPATCH: ClassVar = "daily"
     DELIVERED: ClassVar = ("origin",)
     JOINED: ClassVar = False
+    COUNTS: ClassVar = False
 
     @classmethod
     def faults(cls, terms: Terms) -> base.Faults:

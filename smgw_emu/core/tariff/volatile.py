@@ -54,7 +54,7 @@ class _Volatile(base.RuleSet):
     STORED: ClassVar = False
     PRESENT: ClassVar = True
     DELIVERED: ClassVar = ()
-    BILLING: ClassVar = False
+    COUNTS: ClassVar = False
 
     @classmethod
     def faults(cls, terms: Terms) -> base.Faults:
