@@ -123,6 +123,9 @@ def test_every_signature_is_good_and_every_changed_value_is_not(bundles):
     first[4]["signature"] = "00" * 64
     verdict = verify(bundle)
     assert (len(verdict.bad), len(verdict.missing)) == (3, 1)
+    # the transparency bit is no excuse for a missing signature
+    first[3]["cosem-status"] = "e" + first[3]["cosem-status"][1:]
+    assert len(verify(bundle).missing) == 1
 
 
 def test_openssl_agrees_about_a_signature(bundles, tmp_path):

@@ -13,39 +13,35 @@ from smgw_emu.core.usage_point import UsagePoint
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_diagrams_match_the_tables():
-    """docs/state-machines.md is what tools/diagrams.py writes."""
-    spec = importlib.util.spec_from_file_location("diagrams", ROOT / "tools" / "diagrams.py")
+def tool(name: str):
+    """Load one of the programs that write pages."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_diagrams_match_the_tables():
+    """docs/state-machines.md is what tools/diagrams.py writes."""
+    module = tool("diagrams")
     assert module.PAGE.read_text() == module.render()
 
 
 def test_the_tls_page_matches_presets_and_cases():
     """docs/tls.md is what tools/tls_page.py writes."""
-    spec = importlib.util.spec_from_file_location("tls_page", ROOT / "tools" / "tls_page.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = tool("tls_page")
     assert module.PAGE.read_text() == module.render()
 
 
 def test_the_resources_page_matches_the_class_table():
     """docs/resources.md is what tools/resources_page.py writes."""
-    spec = importlib.util.spec_from_file_location(
-        "resources_page", ROOT / "tools" / "resources_page.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = tool("resources_page")
     assert module.PAGE.read_text() == module.render()
 
 
 def test_the_tariffs_page_matches_the_use_cases_and_names_every_parameter():
     """docs/tariffs.md is what tools/tariffs_page.py writes."""
-    spec = importlib.util.spec_from_file_location(
-        "tariffs_page", ROOT / "tools" / "tariffs_page.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = tool("tariffs_page")
     text = module.PAGE.read_text()
     assert text == module.page()
     for field in msgspec.structs.fields(UsagePoint):

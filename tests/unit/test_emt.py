@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from fuzz import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
@@ -203,3 +207,23 @@ def test_a_contract_tells_how_its_values_lie_in_time(contract, step, raster):
     )
     assert raster_of(contract, Column(NAME, rows), PERIOD) == raster
     assert taf_of(contract) == (0 if "nobody" in contract else int(contract[10:12], 16) - 0x20)
+
+
+@pytest.mark.parametrize(("code", "clock"), [("0100010601ff", 22), ("0700030601ff", 4)])
+def test_an_extreme_of_a_year_is_checked_with_the_end_of_its_period(code, clock):
+    """TAF8: signed with a target the delivery does not name; gas days begin at 06:00."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    from smgw_emu.bench.emt.checks import Value
+    from smgw_emu.bench.emt.signatures import _signed, check_signatures
+
+    capture = DeviceTime.from_datetime(datetime(2026, 8, 1, 10, tzinfo=UTC))
+    end = DeviceTime.from_datetime(datetime(2027, 6, 30, clock, tzinfo=UTC))
+    entry_of = Entry(4000, -3, 27, GOOD, capture)
+    value = Value(f"{code}.taf8-1.sm", capture, entry_of, Quality.MEASURED)
+    key = ec.generate_private_key(ec.BrainpoolP256R1())
+    der = key.sign(_signed(value, end), ec.ECDSA(hashes.SHA256()))
+    raw = b"".join(part.to_bytes(32, "big") for part in decode_dss_signature(der))
+    signed = replace(value, entry=replace(entry_of, signature=raw))
+    assert check_signatures([signed], key.public_key(), 8)[1] == []
+    assert len(check_signatures([signed], key.public_key(), 1)[1]) == 1

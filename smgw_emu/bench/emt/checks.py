@@ -54,6 +54,7 @@ class Value:
 
 SERIES_TAFS = frozenset({7, 13})
 PERIOD_TAFS = frozenset({1, 2, 3, 4, 5, 6, 8})
+# own choice: periods a series is taken for, by the distance of its values
 _PERIODS = (1, 5, 10, 15, 30, 60, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
 
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from smgw_emu.bench.emt.checks import Finding, Quality, Value
+from smgw_emu.core.billing import billing_clock
 from smgw_emu.core.instants import DeviceTime
 from smgw_emu.core.legal_time import next_day_start
 from smgw_emu.core.obis import Obis
@@ -18,7 +19,7 @@ from smgw_emu.core.signature import SIGNATURE_OCTETS, signature_input
 from smgw_emu.core.values import Reading
 
 _EXTREMES = 8
-_LONGEST_PERIOD_DAYS = 32
+_LONGEST_PERIOD_DAYS = 367  # a billing period has at most twelve months
 _ECDSA = ec.ECDSA(hashes.SHA256())
 
 
@@ -40,7 +41,8 @@ def check_signatures(
 def _right(value: Value, key: ec.EllipticCurvePublicKey, taf: int) -> bool:
     """A registered value is signed with its target, one read on demand with its capture time.
 
-    An extreme value (TAF8) is signed with the end of its billing period, a local midnight.
+    An extreme value (TAF8) is signed with the end of its billing period, which the delivery does
+    not name: a start of a billing day.
     """
     signature = value.entry.signature
     if len(signature) != SIGNATURE_OCTETS:
@@ -60,8 +62,9 @@ def _targets(value: Value, taf: int) -> Iterator[DeviceTime]:
     yield value.target
     yield value.entry.capture
     edge = value.entry.capture
+    clock = billing_clock([Obis.parse(value.column.partition(".")[0])])
     for _ in range(_LONGEST_PERIOD_DAYS if taf == _EXTREMES else 0):
-        edge = next_day_start(edge)
+        edge = next_day_start(edge, clock)
         yield edge
 
 

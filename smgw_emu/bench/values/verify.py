@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from smgw_emu.bench.values.bundle import Bundle, Row
 from smgw_emu.core.errors import ConfigError
 from smgw_emu.core.status import bit
+from smgw_emu.core.tariff import USE_CASES
 
 _NOT_FOR_BILLING = bit(1)
-_NO_SIGNATURE = (10, 12, 14)  # TR-03109-1 v1.0: use cases without inner signature
 _HALF = 32
 
 
@@ -58,7 +58,8 @@ def verify(bundle: Bundle) -> Verdict:
     """
     keys = _keys(bundle)
     verdict = Verdict(untrusted=[index for index, _, issued in keys if not issued])
-    without = int(bundle.contract["taf-number"]) in _NO_SIGNATURE
+    cls = USE_CASES.get(int(bundle.contract["taf-number"]))
+    without = cls is not None and not cls.SIGNED
     for row in bundle.rows():
         signature = row.item["signature"]
         if not signature:
@@ -94,7 +95,9 @@ def _plain_number(value: int, scaler: int) -> str:
 
 
 def _repeated(row: Row) -> bool:
-    return row.words[0] & _NOT_FOR_BILLING != 0
+    """A repeated value has bit 1 and an empty meter word (GW-N09); bit 1 alone is transparency."""
+    gateway, meter = row.words
+    return gateway & _NOT_FOR_BILLING != 0 and meter == 0
 
 
 Keys = list[tuple[str, ec.EllipticCurvePublicKey, bool]]
