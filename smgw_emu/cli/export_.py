@@ -77,7 +77,7 @@ def command(
     database: str,
     **options: Any,
 ) -> None:
-    r"""Write a contract's values: AR 2418-6 XML, CSV, a bundle for `smgw verify`, or a plot.
+    """Write a contract's values: AR 2418-6 XML, CSV, a bundle for `smgw verify`, or a plot.
 
     CONTRACT is a logical name (01005e318027.taf7-1.sm) or its middle part (taf7-1); by default the
     first running TAF7 contract. Works on any gateway that speaks IF_GW_CON.
@@ -87,7 +87,7 @@ def command(
       smgw export taf7-1 -o month.xml          for the transparency software
       smgw export taf7-1 -o load.png           load profile
       smgw export taf2-1 -o list.json && smgw verify list.json
-    """
+    """  # noqa: D301  # \\b is click's mark for text not to be wrapped
     form = form or (out.suffix[1:] if out is not None and out.suffix[1:] in FORMS else "csv")
     if out is None and form in BINARY and sys.stdout.isatty():
         raise SmgwError(f"a {form} does not go to a terminal: give --out FILE")

@@ -170,6 +170,15 @@ def test_meter_count_writes_a_file(tmp_path):
     assert run_command(["decode", "sml", str(out)]) == 0
 
 
+def test_examples_in_the_help_stand_on_lines_of_their_own(capfd):
+    """Click must see its mark for text that is not re-wrapped."""
+    for command in (["export"], ["gwa"]):
+        assert run_command([*command, "--help"]) == 0
+        out = capfd.readouterr().out
+        assert "\\b" not in out
+        assert re.search(r"^  (Examples|First steps):$", out, re.MULTILINE)
+
+
 def test_contracts_come_from_a_file(tmp_path, capfd):
     """The example works; a wrong contract is one line that names what is wrong, nothing is left."""
     home, example = tmp_path / "g", Path(__file__).parents[2] / "examples" / "tariffs.toml"
