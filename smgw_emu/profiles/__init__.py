@@ -176,6 +176,93 @@ class Sml(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_elements: Positive
 
 
+class LmnBus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The wired LMN below TLS: the one table of what DIN VDE V 0418-63-7 decides.
+
+    That text is not public; each value names the evidence it rests on (``lmn-wired.md`` 1.2, 1.3).
+
+    Attributes:
+        baud: octets/s times ten (8N1).
+        sap_first: order of the two address octets; the real frame has the address first.
+        gateway_address, broadcast_address, first_address, last_address: HDLC addresses.
+        special_address: below ``first_address``, accepted from a participant, never drawn.
+        send_information, accept_information: longest information field.
+        sap_tls, sap_sym: protocol selectors of connections.
+        sap_allocation, sap_check: protocol selectors of the broadcasts.
+        response_ms: for a frame's answer, counted from the end of the command.
+        broadcast_ms: for all answers to an allocation.
+        slots, slot_ms: of the answers to a broadcast.
+        retries: commands repeated before the link is given up.
+        polls, poll_pause_ms, poll_slow_ms: after so many empty polls they become slow.
+        empty_ms: pause between allocations while no participant is known.
+        check_ms, allocation_ms: pauses before check and allocation otherwise.
+        missed_checks: silent checks after which a participant is dropped.
+        reopen_ms: pause before a lost link is opened again.
+        gap_ms: a frame that stops for so long is over.
+        records_packed: several TLS records may share an I frame.
+    """
+
+    baud: Positive
+    sap_first: bool
+    gateway_address: Positive
+    broadcast_address: Positive
+    first_address: Positive
+    last_address: Positive
+    special_address: Positive
+    send_information: Positive
+    accept_information: Positive
+    sap_tls: Positive
+    sap_sym: Positive
+    sap_allocation: Positive
+    sap_check: Positive
+    response_ms: Positive
+    broadcast_ms: Positive
+    slots: Positive
+    slot_ms: Positive
+    retries: Natural
+    polls: Positive
+    poll_pause_ms: Natural
+    poll_slow_ms: Positive
+    empty_ms: Positive
+    check_ms: Positive
+    allocation_ms: Positive
+    missed_checks: Positive
+    reopen_ms: Positive
+    gap_ms: Positive
+    records_packed: bool
+
+
+class LmnWired(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The gateway on the wired LMN above the link.
+
+    Attributes:
+        tls_role: the gateway's part in the handshake.
+        certificates: Annex B of TR-03109-1 v1.0, or the form of the Detailspezifikation v2.0.
+        curve: of the keys the gateway makes for itself and for meters.
+        plaintext: most octets per TLS write, so that a record fits one I frame.
+        measuring_time: the value's time is its arrival, or arrival minus (refTime - valTime).
+        answer_s: for the answer to a request or a pairing message.
+        retry_s, retry_max_s: pause after a failed pairing or handshake, doubled up to the maximum.
+        missing_s: a configured meter that is not found so long after the start is missing.
+        sym_padded: the length field of our SYM messages counts the padding.
+        supply_ma: what the 12 V output gives.
+    """
+
+    tls_role: Literal["client", "server"]
+    certificates: Literal["annex-b", "v2"]
+    curve: Literal[
+        "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1", "secp256r1", "secp384r1"
+    ]
+    plaintext: Positive
+    measuring_time: Literal["arrival", "ref-minus-val"]
+    answer_s: Positive
+    retry_s: Positive
+    retry_max_s: Positive
+    missing_s: Positive
+    sym_padded: bool
+    supply_ma: Positive
+
+
 class Wakeup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Wake-up service: window, memory and rate in seconds, byte order, use without valid time."""
 
@@ -222,6 +309,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     registration: Registration
     retention: Retention
     sml: Sml
+    lmn_bus: LmnBus
+    lmn_wired: LmnWired
     wakeup: Wakeup
     time: Time
 

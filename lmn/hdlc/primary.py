@@ -1,0 +1,299 @@
+"""The gateway's link to one meter: ISO 13239 normal response mode, modulo 8, window 1.
+
+Theory of operation (DS v2.0 8.1; ``lmn-wired.md`` 1.2). The meter speaks only when it is asked. The
+bus gives the link a *turn*: :meth:`PrimaryLink.turn` returns the command to send, and then either
+:meth:`PrimaryLink.answer` brings the meter's frame or :meth:`PrimaryLink.silence` tells that
+nothing usable came.
+
+* A connection begins with SNRM and the meter's UA; V(S) and V(R) are 0 then. It ends with DISC and
+  UA, or with DM: whatever was on the way is lost, and who uses the link begins anew.
+* One I frame is on the way at a time. When its answer is lost, an RR asks; the meter's N(R) says
+  whether the I frame arrived, and it is repeated only if it did not. So nothing arrives twice.
+* An I frame of the meter with another N(S) than V(R) is a repetition: its information is dropped,
+  its N(R) counts.
+* A frame with an N(R) that cannot be, or FRMR, ends the connection.
+* While something is awaited the link polls with RR; after :attr:`LmnBus.polls` empty answers
+  slowly.
+
+The tables :data:`_ANSWERS` and :data:`_SILENCE` say what each state does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from lmn.hdlc.frame import Frame, Kind, control
+from smgw_emu.core.errors import LocalProtocolError
+from smgw_emu.core.instants import MILLISECOND, WorldTime
+from smgw_emu.profiles import LmnBus
+
+
+class LinkState(StrEnum):
+    """State of a connection."""
+
+    CLOSED = "closed"
+    OPENING = "opening"
+    OPEN = "open"
+    CLOSING = "closing"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The meter has accepted the connection to ``sap``."""
+
+    sap: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Information of an I frame, in order and once; ``at``: its first octet."""
+
+    data: bytes
+    at: WorldTime
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The connection is gone, with what was on the way."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Strange:
+    """A frame the state has no use for; it was ignored."""
+
+    kind: Kind
+    state: LinkState
+
+
+LinkEvent = Opened | Arrived | Closed | Strange
+
+MAX_QUEUE = 1 << 20  # own choice: octets waiting to be sent
+
+_ANSWERS: Mapping[tuple[LinkState, Kind], str] = MappingProxyType(
+    {
+        (LinkState.OPENING, Kind.UA): "_connected",
+        (LinkState.OPENING, Kind.DM): "_refused",
+        (LinkState.OPEN, Kind.I): "_information",
+        (LinkState.OPEN, Kind.RR): "_ready",
+        (LinkState.OPEN, Kind.RNR): "_not_ready",
+        (LinkState.OPEN, Kind.DM): "_dropped",
+        (LinkState.OPEN, Kind.FRMR): "_rejected",
+        (LinkState.CLOSING, Kind.UA): "_disconnected",
+        (LinkState.CLOSING, Kind.DM): "_disconnected",
+    }
+)
+_SILENCE: Mapping[LinkState, str] = MappingProxyType(
+    {
+        LinkState.OPENING: "_ask_again",
+        LinkState.OPEN: "_ask_again",
+        LinkState.CLOSING: "_ask_again",
+        LinkState.CLOSED: "_stay",
+    }
+)
+
+
+class PrimaryLink:
+    """The gateway's end.
+
+    Args:
+        address: of the meter.
+        rules: own address, limits, pauses.
+
+    Attributes:
+        expecting: data of the meter are awaited, so it is polled.
+    """
+
+    def __init__(self, address: int, rules: LmnBus) -> None:
+        self.address = address
+        self._rules = rules
+        self.state = LinkState.CLOSED
+        self.sap = 0
+        self.expecting = False
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self._vs = self._vr = 0
+        self._out: bytes | None = None  # sent, not acknowledged
+        self._repeat = False  # the meter has not got it
+        self._ask = False  # an answer was lost
+        self._owed = False  # an I frame of the meter waits for its acknowledgement
+        self._attempts = 0
+        self._polls = 0
+        self._not_before = WorldTime(0)
+
+    # -- orders ----------------------------------------------------------------------------
+
+    def open(self, sap: int) -> None:
+        """Connect to a protocol; an open connection to another one is lost."""
+        self._forget()
+        self.state, self.sap = LinkState.OPENING, sap
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self.state is LinkState.OPEN:
+            self._forget()
+            self.state = LinkState.CLOSING
+        elif self.state is LinkState.OPENING:
+            self.state = LinkState.CLOSED
+
+    def send(self, data: bytes) -> None:
+        """Send octets, in pieces that fit.
+
+        Raises:
+            LocalProtocolError: not connected, or too much is waiting already.
+        """
+        if self.state is not LinkState.OPEN or self._queued + len(data) > MAX_QUEUE:
+            raise LocalProtocolError(f"cannot send {len(data)} octets: link {self.state}")
+        self._queued += len(data)
+        size = self._rules.send_information
+        self._queue.extend(data[start : start + size] for start in range(0, len(data), size))
+
+    # -- turns -----------------------------------------------------------------------------
+
+    def wants(self) -> WorldTime | None:
+        """Return from when on a turn would be used, None for no turn."""
+        match self.state:
+            case LinkState.CLOSED:
+                return None
+            case LinkState.OPENING | LinkState.CLOSING:
+                return self._not_before
+        if self._ask or self._repeat or (self._queue and self._out is None):
+            return self._not_before
+        if self.expecting or self._out is not None or self._owed:
+            return self._not_before
+        return None
+
+    def turn(self) -> Frame | None:
+        """Return the command to send now."""
+        match self.state:
+            case LinkState.OPENING:
+                return self._frame(control(Kind.SNRM))
+            case LinkState.CLOSING:
+                return self._frame(control(Kind.DISC))
+            case LinkState.CLOSED:
+                return None
+        if self._out is None and self._queue and not self._ask:
+            self._out = self._queue.popleft()
+            self._queued -= len(self._out)
+            self._repeat = True
+        self._owed = False
+        if self._repeat and not self._ask:
+            assert self._out is not None
+            return self._frame(control(Kind.I, nr=self._vr, ns=self._vs), self._out)
+        return self._frame(control(Kind.RR, nr=self._vr))
+
+    def answer(self, frame: Frame, at: WorldTime, now: WorldTime) -> list[LinkEvent]:
+        """Take the frame that answers the last command.
+
+        Args:
+            frame: from this meter, to us.
+            at: when its first octet came.
+            now: the present.
+        """
+        name = _ANSWERS.get((self.state, frame.kind))
+        if name is None or frame.source_sap != self.sap:
+            return [Strange(frame.kind, self.state), *self.silence("unusable answer", now)]
+        self._attempts = 0
+        self._ask = False
+        events: list[LinkEvent] = getattr(self, name)(frame, at, now)
+        return events
+
+    def silence(self, reason: str, now: WorldTime) -> list[LinkEvent]:
+        """Take note that no usable answer came."""
+        events: list[LinkEvent] = getattr(self, _SILENCE[self.state])(reason, now)
+        return events
+
+    # -- what answers do -------------------------------------------------------------------
+
+    def _connected(self, _frame: Frame, _at: WorldTime, _now: WorldTime) -> list[LinkEvent]:
+        self.state = LinkState.OPEN
+        return [Opened(self.sap)]
+
+    def _refused(self, _frame: Frame, _at: WorldTime, _now: WorldTime) -> list[LinkEvent]:
+        return self._end("the meter refuses the connection (DM)")
+
+    def _dropped(self, _frame: Frame, _at: WorldTime, _now: WorldTime) -> list[LinkEvent]:
+        return self._end("the meter is disconnected (DM)")
+
+    def _rejected(self, _frame: Frame, _at: WorldTime, _now: WorldTime) -> list[LinkEvent]:
+        return self._end("the meter rejects a frame (FRMR)")
+
+    def _disconnected(self, _frame: Frame, _at: WorldTime, _now: WorldTime) -> list[LinkEvent]:
+        return self._end("")
+
+    def _information(self, frame: Frame, at: WorldTime, _now: WorldTime) -> list[LinkEvent]:
+        if not self._acknowledge(frame.nr):
+            return self._end(f"N(R) {frame.nr} is out of order")
+        self._owed = True
+        if frame.ns != self._vr:
+            return []  # a repetition
+        self._vr = (self._vr + 1) & 7
+        self._polls = 0
+        return [Arrived(frame.information, at)]
+
+    def _ready(self, frame: Frame, _at: WorldTime, now: WorldTime) -> list[LinkEvent]:
+        if not self._acknowledge(frame.nr):
+            return self._end(f"N(R) {frame.nr} is out of order")
+        self._pause(now)
+        return []
+
+    def _not_ready(self, frame: Frame, _at: WorldTime, now: WorldTime) -> list[LinkEvent]:
+        if not self._acknowledge(frame.nr):
+            return self._end(f"N(R) {frame.nr} is out of order")
+        self._ask = True  # nothing new until the meter is ready
+        self._pause(now)
+        return []
+
+    def _acknowledge(self, nr: int) -> bool:
+        """Take N(R); False if it is neither the old nor the new one."""
+        if self._out is None:
+            return nr == self._vs
+        if nr == (self._vs + 1) & 7:
+            self._vs = nr
+            self._out = None
+            self._repeat = False
+            return True
+        self._repeat = True
+        return nr == self._vs
+
+    def _pause(self, now: WorldTime) -> None:
+        self._polls += 1
+        rules = self._rules
+        slow = self._polls > rules.polls
+        pause = rules.poll_slow_ms if slow else rules.poll_pause_ms
+        self._not_before = now if self._queue else now + pause * MILLISECOND
+
+    # -- what silence does -----------------------------------------------------------------
+
+    def _stay(self, _reason: str, _now: WorldTime) -> list[LinkEvent]:
+        return []
+
+    def _ask_again(self, reason: str, now: WorldTime) -> list[LinkEvent]:
+        self._attempts += 1
+        if self._attempts > self._rules.retries:
+            return self._end(reason)
+        self._not_before = now
+        if self._out is not None or self.expecting or self._owed:
+            self._ask = True
+        return []
+
+    def _end(self, reason: str) -> list[LinkEvent]:
+        self._forget()
+        self.state = LinkState.CLOSED
+        return [Closed(reason)]
+
+    def _forget(self) -> None:
+        self._queue.clear()
+        self._queued = self._vs = self._vr = self._attempts = self._polls = 0
+        self._out = None
+        self._repeat = self._ask = self._owed = self.expecting = False
+        self._not_before = WorldTime(0)
+
+    def _frame(self, octet: int, information: bytes = b"") -> Frame:
+        own = self._rules.gateway_address
+        return Frame(self.address, self.sap, own, self.sap, octet, information)
