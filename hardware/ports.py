@@ -1,6 +1,6 @@
 """Meter ports: octets of a meter from a serial line, a TCP server, a socket or a recording.
 
-A port is named by a URL: a device path (``/dev/ttyUSB0``, a pty; ``?baud=9600``),
+A port is named by a URL: a device path (``/dev/ttyUSB0``, a pty; ``?baud=9600``, ``&rs485=off``),
 ``tcp://host:port``, or the path of a recording (``?interval=1`` seconds between frames,
 ``&loop=1`` to begin again). A lost port is opened again with a growing pause.
 """
@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import serial
 
+from hardware.rs485 import explain, switch_on
 from smgw_emu.core.errors import ConfigError
 from smgw_emu.core.instants import SECOND
 from smgw_emu.transport.clock import Clock, Timer
@@ -28,6 +29,7 @@ DEFAULT_BAUD = 9600  # optical port, DIN EN 62056-21
 _READ_SIZE = 4096
 _FIRST_PAUSE_S = 1  # own choice: a port is tried again after 1, 2, 4 ... 30 s
 _LAST_PAUSE_S = 30
+_MAX_UNSENT = 65_536  # own choice: far above one frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,15 @@ class MeterPort(ABC):
 
     def start(self) -> None:
         """Open the port, now or as soon as it can be."""
+        self._stopped = False
         self._open()
+
+    def write(self, data: bytes) -> None:
+        """Send octets; those a port cannot take are lost, as on a line nobody listens to.
+
+        A recording takes none.
+        """
+        del data
 
     def stop(self) -> None:
         """Close the port for good."""
@@ -89,21 +99,63 @@ class MeterPort(ABC):
 
 
 class SerialPort(MeterPort):
-    """A serial device, 8N1."""
+    """A serial device, 8N1.
 
-    def __init__(self, path: str, baud: int, clock: Clock, events: PortEvents) -> None:
+    Args:
+        path: of the device; ``/dev/serial/by-id/...`` stays the same when it is plugged in again.
+        baud: octets/s times ten.
+        clock, events: as for every port.
+        rs485: let the kernel switch the direction if it can.
+    """
+
+    def __init__(
+        self, path: str, baud: int, clock: Clock, events: PortEvents, *, rs485: bool = False
+    ) -> None:
         super().__init__(path, clock, events)
         self._baud = baud
+        self._rs485 = rs485
         self._serial: serial.Serial | None = None
+        self._unsent = b""
+        self.direction = ""
 
     def _open(self) -> None:
         try:
             self._serial = serial.Serial(self.name, self._baud, timeout=0, exclusive=True)
             asyncio.get_running_loop().add_reader(self._serial.fileno(), self._read)
-        except (serial.SerialException, OSError, ValueError) as error:
-            self._lost(str(error))
+        except (OSError, ValueError) as error:
+            known = isinstance(error, OSError) and error.errno is not None
+            self._lost(explain(self.name, error) if known else str(error))  # type: ignore[arg-type]
+            return
+        if self._rs485:
+            self.direction = switch_on(self._serial.fileno()).text
+        self._ready()
+
+    def write(self, data: bytes) -> None:
+        """Send; what the driver does not take yet follows when it can."""
+        if self._serial is None or len(self._unsent) > _MAX_UNSENT:
+            return
+        waiting = bool(self._unsent)
+        self._unsent += data
+        if not waiting:
+            self._push()
+
+    def _push(self) -> None:
+        port = self._serial
+        if port is None:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            written = os.write(port.fileno(), self._unsent)
+        except BlockingIOError:
+            written = 0
+        except OSError as error:
+            self._lost(error.strerror or str(error))
+            return
+        self._unsent = self._unsent[written:]
+        if self._unsent:
+            loop.add_writer(port.fileno(), self._push)
         else:
-            self._ready()
+            loop.remove_writer(port.fileno())
 
     def _read(self) -> None:
         port = self._serial
@@ -123,15 +175,17 @@ class SerialPort(MeterPort):
 
     def _close(self) -> None:
         port, self._serial = self._serial, None
+        self._unsent = b""
         if port is not None:
             with contextlib.suppress(OSError, ValueError):
                 asyncio.get_running_loop().remove_reader(port.fileno())
+                asyncio.get_running_loop().remove_writer(port.fileno())
             with contextlib.suppress(OSError):
                 port.close()
 
 
 class SocketPort(MeterPort):
-    """The gateway's end of a socket pair (a virtual meter in this process).
+    """The gateway's end of a socket pair (a virtual meter or bus in this process).
 
     The plug outlives the device: what arrived while it was off is lost, as on a real line.
     """
@@ -166,6 +220,12 @@ class SocketPort(MeterPort):
             self.stop()
             self._events.on_lost("the meter is gone")
 
+    def write(self, data: bytes) -> None:
+        """Send what the socket takes."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.send(data)
+
     def _close(self) -> None:
         end, self._socket = self._socket, None
         if end is not None:
@@ -180,6 +240,13 @@ class TcpPort(MeterPort):
         super().__init__(f"tcp://{host}:{port}", clock, events)
         self._address = (host, port)
         self._task: asyncio.Task[None] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    def write(self, data: bytes) -> None:
+        """Send; a peer that does not read loses octets."""
+        writer = self._writer
+        if writer is not None and writer.transport.get_write_buffer_size() < _MAX_UNSENT:
+            writer.write(data)
 
     def _open(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -191,6 +258,7 @@ class TcpPort(MeterPort):
             self._task = None
             self._lost(str(error))
             return
+        self._writer = writer
         self._ready()
         reason = "the peer closed the connection"
         try:
@@ -199,6 +267,7 @@ class TcpPort(MeterPort):
         except OSError as error:
             reason = str(error)
         finally:
+            self._writer = None
             writer.close()
         self._task = None
         self._lost(reason)
@@ -264,8 +333,24 @@ class RecordingPort(MeterPort):
         self._frames = []
 
 
-def open_port(url: str, clock: Clock, events: PortEvents, marker: bytes) -> MeterPort:
+def open_port(
+    url: str,
+    clock: Clock,
+    events: PortEvents,
+    marker: bytes,
+    baud: int = DEFAULT_BAUD,
+    *,
+    rs485: bool = False,
+) -> MeterPort:
     """Return the port a URL names (not yet started).
+
+    Args:
+        url: device, ``tcp://host:port`` or recording, with options.
+        clock: world time.
+        events: whom to tell.
+        marker: octets every frame of a recording begins with.
+        baud: of a serial device whose URL does not say.
+        rs485: let the kernel switch the direction of a serial device if it can.
 
     Raises:
         ConfigError: the URL names no kind of port.
@@ -279,7 +364,9 @@ def open_port(url: str, clock: Clock, events: PortEvents, marker: bytes) -> Mete
         path, _, query = url.partition("?")
         options = {name: values[-1] for name, values in parse_qs(query).items()}
         if _is_device(path):
-            return SerialPort(path, int(options.get("baud", DEFAULT_BAUD)), clock, events)
+            speed = int(options.get("baud", baud))
+            direction = rs485 and options.get("rs485") != "off"
+            return SerialPort(path, speed, clock, events, rs485=direction)
         return RecordingPort(
             Path(path),
             clock,

@@ -35,6 +35,9 @@ ECDSA_WITH = {
 }
 _COMMON_NAME, _COUNTRY, _ORGANISATION, _UNIT = "2.5.4.3", "2.5.4.6", "2.5.4.10", "2.5.4.11"
 _SUBJECT_ALT_NAME, _KEY_USAGE, _BASIC_CONSTRAINTS = "2.5.29.17", "2.5.29.15", "2.5.29.19"
+_EXTENDED_KEY_USAGE = "2.5.29.37"
+_SERVER_AUTH, _CLIENT_AUTH = "1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"
+_DNS_NAME = 0x82
 # Annex B writes only "<BSI-OID>"; the arc below BSI's smart-meter tree is our choice [I]
 DEVICE_ID_OID = "0.4.0.127.0.7.3.4.9.1"
 
@@ -183,7 +186,8 @@ def lmn_certificate(
 
     Without ``common_name`` the form of TR-03109-1 v1.0 Annex B: empty names, serial of at most 8
     octets, SubjectAltName otherName with the id, no further extension. With it the form of the
-    Detailspezifikation v2.0 chapter 3: CN ``<id>.sm``, KeyUsage critical.
+    Detailspezifikation v2.0 chapter 3: CN ``<id>.sm``, serial of 16 octets, KeyUsage critical,
+    ExtendedKeyUsage for both roles, SubjectAltName dNSName.
 
     Args:
         device_id: nine octets, coded like the wake-up's RecipientId.
@@ -194,8 +198,13 @@ def lmn_certificate(
     """
     if common_name:
         name = der.sequence(name_attribute(_COMMON_NAME, common_name))
-        extensions = extension(_KEY_USAGE, der.bit_string(b"\x80", 7), critical=True) + extension(
-            _BASIC_CONSTRAINTS, der.sequence(), critical=True
+        uses = der.sequence(der.oid(_SERVER_AUTH), der.oid(_CLIENT_AUTH))
+        host = der.sequence(der.tlv(_DNS_NAME, common_name.encode("ascii")))
+        extensions = (
+            extension(_KEY_USAGE, der.bit_string(b"\x80", 7), critical=True)
+            + extension(_BASIC_CONSTRAINTS, der.sequence(), critical=True)
+            + extension(_EXTENDED_KEY_USAGE, uses)
+            + extension(_SUBJECT_ALT_NAME, host)
         )
     else:
         name = der.sequence()
@@ -204,5 +213,5 @@ def lmn_certificate(
         )
         # with an empty subject the extension is critical (RFC 5280 4.2.1.6)
         extensions = extension(_SUBJECT_ALT_NAME, der.sequence(other), critical=True)
-    serial = int.from_bytes(secrets.token_bytes(8), "big") >> 1 | 1
+    serial = int.from_bytes(secrets.token_bytes(16 if common_name else 8), "big") >> 1 | 1
     return _self_signed(serial, name, public_key, extensions, sign_digest, not_before, "sha256")

@@ -38,6 +38,21 @@ def lmn_key(meter: str) -> str:
     return f"GW_LMN_TLS_PRV_{meter.upper()}"
 
 
+def lmn_certificate_file(meter: str) -> str:
+    """Return the file of the gateway's LMN certificate towards one meter."""
+    return f"GW_LMN_TLS_CRT_{meter.upper()}"
+
+
+def meter_certificate_file(meter: str) -> str:
+    """Return the file of a meter's certificate (MTR_LMN_TLS_CRT of DS v2.0 9.3.1)."""
+    return f"MTR_LMN_TLS_CRT_{meter.upper()}"
+
+
+def lmn_master_key(meter: str) -> str:
+    """Return the file of a meter's master key (own name, after the TR's pattern)."""
+    return f"LMN_MK_{meter.upper()}"
+
+
 def gwa_key(purpose: Purpose) -> str:
     """Return the name of a public key of the administrator."""
     return f"GWA_WAN_{purpose}_PUB"

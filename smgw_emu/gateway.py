@@ -17,11 +17,9 @@ import msgspec
 import structlog
 
 from hardware.leds import LedSink, RecordingLeds
-from hardware.ports import MeterPort, PortEvents, SocketPort, open_port
 from hsm_sim import Purpose, SecurityModuleError
 from hsm_sim.interface import KeyModule, open_module
 from hsm_sim.slots import gwa_key
-from lmn.sml.transport import START
 from secure_state.selftest import SelfTest, SelfTestResult
 from smgw_emu.core.administration import Administration
 from smgw_emu.core.config import GatewayConfig, Link, Wakeup, load_config
@@ -44,7 +42,7 @@ from smgw_emu.core.outbox import Outbox
 from smgw_emu.core.store import Store
 from smgw_emu.core.wan_profiles import Settings
 from smgw_emu.han_line import HanLine, HanParts
-from smgw_emu.meter_line import MeterLine
+from smgw_emu.lmn_side import LmnHooks, LmnSide, Plug, Protocol
 from smgw_emu.profiles import Profile, ProfileError, load
 from smgw_emu.self_check import self_test_parts, software_hash
 from smgw_emu.transport.clock import Clock, Timer
@@ -67,7 +65,7 @@ class Running:
     device: Device
     self_test: SelfTest
     han: HanLine
-    lines: tuple[MeterLine, ...]
+    lmn: LmnSide
     wakeup: WakeupLine | None
     wan: WanSide
     facilities: Facilities
@@ -118,7 +116,7 @@ class Gateway:
         self._store: Store | None = None
         self._timer: Timer | None = None
         self._lamp_timer: Timer | None = None
-        self._sockets: dict[str, socket.socket] = {}
+        self._plugs: dict[str, Plug] = {}
         self._tasks: asyncio.Task[None] | None = None
 
     @property
@@ -162,8 +160,7 @@ class Gateway:
                 timer.cancel()
         self._timer = None
         if running is not None:
-            for line in running.lines:
-                line.port.stop()
+            running.lmn.stop(orderly=False)
             if running.wakeup is not None:
                 running.wakeup.stop()
             if orderly:
@@ -173,7 +170,7 @@ class Gateway:
         if self._store is not None:
             self._store.close()
             self._store = None
-        self._set_lamps(since=self.clock.now(), phase=BootPhase.OFF)
+        self._set_lamps(since=self.clock.now(), phase=BootPhase.OFF, hdlc_station=False)
 
     def _say_stop(self, device: Device) -> None:
         try:
@@ -181,9 +178,15 @@ class Gateway:
         except StoreError as error:  # a full or broken flash must not keep the device on
             _log.warning("the stop could not be logged", cause=str(error))
 
-    def connect(self, meter: str, end: socket.socket) -> None:
-        """Plug a virtual meter of this process into the port of ``meter`` (before power-on)."""
-        self._sockets[meter.lower()] = end
+    def connect(self, meter: str, end: socket.socket, protocol: Protocol = "sml") -> None:
+        """Plug a virtual meter or bus of this process into a port (before power-on).
+
+        Args:
+            meter: a meter's id, or any name of a port.
+            end: the gateway's end.
+            protocol: what is spoken there.
+        """
+        self._plugs[meter.lower()] = Plug(end, protocol)
 
     async def _start(self, store: Store, now: WorldTime) -> None:
         config = self.config
@@ -226,7 +229,16 @@ class Gateway:
             self._self_test_started,
             self._self_test_finished,
         )
-        lines = tuple(self._meter_lines(device))
+        lmn = LmnSide(
+            device,
+            self.hsm,
+            self.profile,
+            self.clock,
+            LmnHooks(self._arm, self._guard, lambda there: self._set_lamps(hdlc_station=there)),
+            config.line,
+            self._plugs,
+            self.keylog,
+        )
         han = HanLine(
             HanParts(
                 device,
@@ -242,13 +254,11 @@ class Gateway:
         facilities.prepare = han.prepare
         facilities.reconfigured = self._reconfigured
         wakeup = self._wakeup_line(device)
-        self.running = Running(device, self_test, han, lines, wakeup, wan, facilities)
+        self.running = Running(device, self_test, han, lmn, wakeup, wan, facilities)
         await han.start()
         await self._start_wakeup(wakeup)
         self_test.power_on(now)
-        if administration.settings.lmn_wired:
-            for line in lines:
-                line.port.start()
+        lmn.start()
         self._follow_time()
         wan.link = config.link
         self._set_lamps(mobile=MobileSignal(config.link.modem))
@@ -302,28 +312,6 @@ class Gateway:
             return load_catalogue((self.directory / name).read_text("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read the event catalogue {name}: {error}") from error
-
-    def _meter_lines(self, device: Device) -> list[MeterLine]:
-        """One line per source: several meters may share a port."""
-        sources: dict[str, MeterLine] = {}
-        places = {meter.key: meter.source for meter in device.config.meter}
-        places |= {line.source: line.source for line in self.config.line}
-        places |= dict.fromkeys(self._sockets, "")
-        for key, source in places.items():
-            end = self._sockets.get(key)
-            name = key if end is not None else source
-            if not name or name in sources:
-                continue
-            line = MeterLine(name, device, self.clock, self.profile.sml, self._arm, self._guard)
-            events = PortEvents(line.on_data, line.on_ready, line.on_lost)
-            port: MeterPort
-            if end is not None:
-                port = SocketPort(end, self.clock, events)
-            else:
-                port = open_port(name, self.clock, events, START)
-            line.port = port
-            sources[name] = line
-        return list(sources.values())
 
     def _wakeup_line(self, device: Device) -> WakeupLine | None:
         """The wake-up port, if one is configured and switched on."""
@@ -385,6 +373,7 @@ class Gateway:
         if self.running is None:
             return
         self.running.han.reconfigured(old, new)
+        self.running.lmn.reconfigured()
         self.running.wan.reconfigured(old, new)
         self._rearm()
 
@@ -398,9 +387,8 @@ class Gateway:
             running.wan.time.ask()
         if (old.wakeup_enabled, old.wakeup_port) != (new.wakeup_enabled, new.wakeup_port):
             self._tasks = asyncio.get_running_loop().create_task(self._restart_wakeup())
-        for line in running.lines:
-            if old.lmn_wired != new.lmn_wired:
-                line.port.start() if new.lmn_wired else line.port.stop()
+        if old.lmn_wired != new.lmn_wired:
+            running.lmn.switch(on=new.lmn_wired)
 
     async def _restart_wakeup(self) -> None:
         running = self.running
@@ -466,6 +454,7 @@ class Gateway:
             running.device.next_deadline(),
             running.self_test.next_deadline(),
             world_deadline(running.device, running.wan),
+            running.lmn.next_deadline(),
         ]
         if self.lamps.phase is BootPhase.STARTING and self.clock.now() < self._ready_at():
             deadlines.append(self._ready_at())  # past it, the end of the self-test decides
@@ -480,6 +469,8 @@ class Gateway:
 
     def _rearm(self) -> None:
         """Look for the next deadline anew: the device clock has moved."""
+        if self.running is not None:
+            self.running.lmn.clock_moved()
         if self._timer is not None:
             self._timer.cancel()
         self._arm()
@@ -495,6 +486,7 @@ class Gateway:
         def work() -> None:
             running.device.on_deadline(now)
             running.self_test.on_deadline(now)
+            running.lmn.on_deadline(now)
             running.wan.on_deadline(running.device.now(now))
 
         self._guard(work)
@@ -522,8 +514,7 @@ class Gateway:
         running, self.running = self.running, None
         self.cause = str(error)
         if running is not None:
-            for line in running.lines:
-                line.port.stop()
+            running.lmn.stop(orderly=False)
             if running.wakeup is not None:
                 running.wakeup.stop()
             running.han.stop_listening()

@@ -122,6 +122,7 @@ class PrimaryLink:
         self._repeat = False  # the meter has not got it
         self._ask = False  # an answer was lost
         self._owed = False  # an I frame of the meter waits for its acknowledgement
+        self._finish = False
         self._attempts = 0
         self._polls = 0
         self._not_before = WorldTime(0)
@@ -134,10 +135,9 @@ class PrimaryLink:
         self.state, self.sap = LinkState.OPENING, sap
 
     def close(self) -> None:
-        """Disconnect."""
+        """Disconnect, after what is queued has been acknowledged."""
         if self.state is LinkState.OPEN:
-            self._forget()
-            self.state = LinkState.CLOSING
+            self._finish, self.expecting = True, False
         elif self.state is LinkState.OPENING:
             self.state = LinkState.CLOSED
 
@@ -147,7 +147,7 @@ class PrimaryLink:
         Raises:
             LocalProtocolError: not connected, or too much is waiting already.
         """
-        if self.state is not LinkState.OPEN or self._queued + len(data) > MAX_QUEUE:
+        if self.state is not LinkState.OPEN or self._finish or self._queued + len(data) > MAX_QUEUE:
             raise LocalProtocolError(f"cannot send {len(data)} octets: link {self.state}")
         self._queued += len(data)
         size = self._rules.send_information
@@ -164,7 +164,7 @@ class PrimaryLink:
                 return self._not_before
         if self._ask or self._repeat or (self._queue and self._out is None):
             return self._not_before
-        if self.expecting or self._out is not None or self._owed:
+        if self.expecting or self._out is not None or self._owed or self._finish:
             return self._not_before
         return None
 
@@ -177,6 +177,10 @@ class PrimaryLink:
                 return self._frame(control(Kind.DISC))
             case LinkState.CLOSED:
                 return None
+        if self._finish and self._out is None and not self._queue:
+            self._forget()
+            self.state = LinkState.CLOSING
+            return self._frame(control(Kind.DISC))
         if self._out is None and self._queue and not self._ask:
             self._out = self._queue.popleft()
             self._queued -= len(self._out)
@@ -291,7 +295,7 @@ class PrimaryLink:
         self._queue.clear()
         self._queued = self._vs = self._vr = self._attempts = self._polls = 0
         self._out = None
-        self._repeat = self._ask = self._owed = self.expecting = False
+        self._repeat = self._ask = self._owed = self.expecting = self._finish = False
         self._not_before = WorldTime(0)
 
     def _frame(self, octet: int, information: bytes = b"") -> Frame:

@@ -148,7 +148,7 @@ class CryptoReset(_Sequence):
 
 
 def write_algorithms(suites: tuple[int, ...], curves: tuple[int, ...]) -> bytes:
-    """Return the answer to type 02: count and 16-bit numbers, suites then curves (layout is [I])."""
+    """Return the answer to type 02: count and 16-bit numbers, suites then curves (layout [I])."""
     out = b""
     for numbers in (suites, curves):
         out += bytes((len(numbers),)) + struct.pack(f">{len(numbers)}H", *numbers)

@@ -27,6 +27,7 @@ from smgw_emu.core.wan_profiles import (
     Technician,
     WanProfile,
     check_limits,
+    check_lmn,
     check_proxy,
     check_technician,
     check_wan,
@@ -116,9 +117,14 @@ class SecurityModule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A meter port that exists before any meter profile: serial device, tcp:// or recording."""
+    """A meter port that exists before any meter profile: serial device, tcp:// or recording.
+
+    ``protocol``: ``sml`` for meters that send without being asked (optical port), ``hdlc`` for the
+    wired LMN, a bus of which the gateway is the primary.
+    """
 
     source: str
+    protocol: Literal["sml", "hdlc"] = "sml"
 
 
 class Consumer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -296,7 +302,7 @@ def _check_wan(config: GatewayConfig) -> None:
             raise ConfigError(f"han profile: address: {error}") from error
     known = {meter.key for meter in config.meter}
     for lmn in config.lmn:
-        _need(lmn.meter.lower() in known, f"lmn profile: meter {lmn.meter} is not configured")
+        check_lmn(lmn, known)
     for cls in config.cls:
         check_limits(f"cls profile {cls.name!r}", cls)
     emts = {profile.name for profile in config.wan if profile.role == "EMT"}

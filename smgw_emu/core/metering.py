@@ -148,6 +148,10 @@ class Metering:
         """Ids heard that no meter profile names."""
         return frozenset(self._watch.unknown)
 
+    def note_unknown(self, meter: str, now: DeviceTime) -> None:
+        """Take note of a meter that is there but that no profile names."""
+        self._watch.unknown_meter(meter, now)
+
     def next_deadline(self) -> DeviceTime | None:
         """Return when a registration window ends next."""
         return min((r.next_deadline() for r in self._registrars.values()), default=None)

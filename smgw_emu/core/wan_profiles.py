@@ -17,6 +17,7 @@ from smgw_emu.core.instants import DeviceTime, parse_device_time
 
 MAX_SESSION_S = 172_800  # T40, T17, T18: more than 48 h must not be accepted
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}", re.ASCII)
+_SERVER_ID = re.compile(r"(?:[0-9a-f]{2}){6,14}", re.ASCII)
 _HOST_NAME = re.compile(r"[a-z0-9.-]{1,63}", re.ASCII)  # DS2 11.3: names of the proxy
 
 Scenario = Literal["MANAGEMENT", "ADMIN-SERVICE", "INFO-REPORT", "NTP-TLS"]
@@ -131,13 +132,26 @@ class HanProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LmnProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An LMN communication profile of one meter (T38): scenario, protection, interval."""
+    """An LMN communication profile of one meter (T38).
+
+    Attributes:
+        meter: id of the meter.
+        scenario: LKS1 asked for, LKS2 sent without being asked.
+        protection: of the values.
+        protocol: of the application.
+        interval_s: pause between two readings of a wired meter.
+        server_id: hex; Sensor-ID and id for key derivation where the meter's maker says another
+            one than follows from its DIN 43863-5 id (DS v2.0 8.4).
+        quirk: of the pairing protocol (:class:`lmn.sym.Quirk`).
+    """
 
     meter: str
     scenario: Literal["LKS1", "LKS2"] = "LKS2"
     protection: Literal["TLS", "SYM", "NONE"] = "NONE"
     protocol: str = "SML"
     interval_s: int = 60
+    server_id: str = ""
+    quirk: Literal["", "emh-early"] = ""
 
 
 class ClsProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -239,6 +253,21 @@ def check_proxy(profile: ProxyProfile, cls: set[str], emts: set[str]) -> None:
     named = not profile.server_name or _HOST_NAME.fullmatch(profile.server_name)
     need(named, f"{where}: server_name: 1 to 63 of a-z 0-9 . - (DS2 11.3)")
     check_limits(where, profile)
+
+
+def check_lmn(profile: LmnProfile, meters: set[str]) -> None:
+    """Check an LMN profile.
+
+    Raises:
+        ConfigError: with the parameter and the reason.
+    """
+    where = f"lmn profile {profile.meter!r}"
+    need(profile.meter.lower() in meters, f"lmn profile: meter {profile.meter} is not configured")
+    need(1 <= profile.interval_s <= 86_400, f"{where}: interval_s: 1 to 86400")
+    need(
+        not profile.server_id or _SERVER_ID.fullmatch(profile.server_id),
+        f"{where}: server_id: 6 to 14 octets in hex",
+    )
 
 
 def check_technician(profile: Technician) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from lmn.sml.report import meter_key
 from smgw_emu.core.instants import MILLISECOND, WorldTime
 from smgw_emu.core.leds import Leds, LedState
 from smgw_emu.core.logbook import LogEntry
 from smgw_emu.core.values import scaled
 from smgw_emu.gateway import Gateway, Running
 from smgw_emu.transport.clock import VirtualClock
+from smgw_emu.wired_line import WiredLine
 
 
 def lamps_json(lamps: Leds) -> dict[str, bool]:
@@ -54,6 +56,34 @@ def _module(gateway: Gateway) -> dict[str, Any]:
         "strict": module.strict,
         "reproducible": module.deterministic,
         "commands": module.log.total,
+    }
+
+
+def _wired(line: WiredLine) -> dict[str, Any]:
+    """One bus and its stations."""
+    stations = []
+    for station in line.stations:
+        session = line.session_at(station)
+        stations.append(
+            {
+                "address": station.address,
+                "meter": meter_key(station.sensor),
+                "state": "foreign" if session is None else session.state,
+                "tls_sessions": 0 if session is None else session.sessions,
+                "since": station.since.iso(),
+                "frames": station.frames,
+                "unanswered": station.damaged,
+            }
+        )
+    return {
+        "port": line.name,
+        "ready": line.ready,
+        "frames": line.frames,
+        "last_frame": _iso(line.last_frame_at),
+        "troubles": {kind.value: count for kind, count in line.troubles.counts.items()},
+        "faults": sorted(line.troubles.faults),
+        "load_ma": line.load_ma,
+        "stations": stations,
     }
 
 
@@ -113,8 +143,10 @@ def gateway_state(gateway: Gateway) -> dict[str, Any]:
             "damaged": line.damaged,
             "last_frame": _iso(line.last_frame_at),
         }
-        for line in running.lines
+        for line in running.lmn.lines
     ]
+    state["wired"] = [_wired(line) for line in running.lmn.wired]
+    state["missing_meters"] = sorted(running.lmn.book.missing)
     state["wakeup"] = _wakeup(running)
     state["wan"] = {
         "link": running.wan.link.way or "none",

@@ -53,6 +53,7 @@ def _open() -> ctypes.CDLL:
     for name, result, *arguments in (
         ("SSL_CTX_ctrl", ctypes.c_long, pointer, number, ctypes.c_long, pointer),
         ("ERR_clear_error", None),
+        ("SSL_CTX_set_tlsext_max_fragment_length", number, pointer, ctypes.c_uint8),
         ("SSL_CTX_set_verify", None, pointer, number, _VERIFY_CALLBACK),
         ("SSL_CTX_use_certificate_chain_file", number, pointer, text),
         ("SSL_CTX_use_PrivateKey", number, pointer, pointer),
@@ -125,6 +126,17 @@ def set_signature_algorithms(context: ssl.SSLContext, algorithms: str) -> None:
 def disable_session_cache(context: ssl.SSLContext) -> None:
     """Switch off resumption by session id; ``OP_NO_TICKET`` alone does not (crypto.md 5.7)."""
     library().SSL_CTX_ctrl(_pointer(context), _CTRL_SET_SESS_CACHE_MODE, _SESS_CACHE_OFF, None)
+
+
+def limit_fragments(context: ssl.SSLContext, code: int) -> None:
+    """Ask for a largest fragment of ``2**(8 + code)`` octets (RFC 6066), as a client.
+
+    Raises:
+        LibsslError: this libssl does not know the extension.
+    """
+    lib = library("SSL_CTX_set_tlsext_max_fragment_length")
+    if lib.SSL_CTX_set_tlsext_max_fragment_length(_pointer(context), code) != 1:
+        raise LibsslError(f"libssl refused fragment code {code}")
 
 
 def accept_any_client_certificate(context: ssl.SSLContext) -> None:

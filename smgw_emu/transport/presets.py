@@ -160,6 +160,7 @@ def client_context(
     peers: Sequence[bytes],
     *,
     keylog: str = "",
+    fragment_code: int = 0,
 ) -> TlsContext:
     """Build a client's context; the server must show one of ``peers`` (DS2 Handshake.160/.170).
 
@@ -171,6 +172,7 @@ def client_context(
         identity: the client's own, None for a client without certificate.
         peers: configured end-entity certificates of the server, DER.
         keylog: file for the secrets of captures.
+        fragment_code: of the extension max_fragment_length, 0: not sent.
 
     Raises:
         ConfigError: no such preset, or no peer configured.
@@ -180,6 +182,8 @@ def client_context(
     context.check_hostname = False  # the certificate itself is configured, not a name
     _pin(context, peers)
     in_module = _install_key(context, identity) if identity is not None else True
+    if fragment_code:
+        _libssl.limit_fragments(context, fragment_code)
     return TlsContext(context, in_module)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from hsm_sim import Purpose, SecurityModuleError
+from hsm_sim.slots import lmn_master_key
 from smgw_emu.core.administration import Record, Stored, record_key
 from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.errors import ConfigError
@@ -55,11 +56,6 @@ _FIELDS = {
     "proxy": "proxy",
 }
 MAX_CONTAINERS = 4096  # own choice: a device is not a disk
-
-
-def meter_key_file(meter: str) -> str:
-    """Return the module's file of a meter's master key (own name, after the TR's pattern)."""
-    return f"LMN_MK_{meter.upper()}"
 
 
 class GatewayTree:
@@ -355,7 +351,7 @@ class GatewayTree:
     def _keep_key(self, found: ReadProfile) -> None:
         """Put a meter's master key into the security module (LAF1; pairing uses it)."""
         assert isinstance(found.record, Meter)
-        module, name = self._f.keys.module, meter_key_file(found.record.id)
+        module, name = self._f.keys.module, lmn_master_key(found.record.id)
         try:
             module.write_file(name, found.secrets["master_key"])
         except SecurityModuleError as error:

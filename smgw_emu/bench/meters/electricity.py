@@ -69,14 +69,27 @@ class ElectricityMeter:
         """Counter 2.8.0 in 0.1 Wh."""
         return self._fed_in // _TENTH_WATT_HOUR
 
+    def status(self, now: WorldTime) -> int:
+        """Return the status word at ``now``, bit 0 the least significant."""
+        power = self._load.power(now)
+        word = _STATUS_IDLE | self.status_faults
+        word |= _STATUS_LOAD if power else 0
+        return word | (_STATUS_EXPORT if power < 0 else 0)
+
+    def power(self, now: WorldTime) -> int:
+        """Return the power in watts, positive for consumption."""
+        return self._load.power(now)
+
+    def seconds(self, now: WorldTime) -> int:
+        """Return the seconds index: seconds since the meter was switched on for the first time."""
+        return (now - self._start) // SECOND
+
     def frame(self, now: WorldTime) -> bytes:
         """Return the SML frame the meter sends at ``now``."""
         self.advance(now)
         power = self._load.power(now)
-        status = _STATUS_IDLE | self.status_faults
-        status |= _STATUS_LOAD if power else 0
-        status |= _STATUS_EXPORT if power < 0 else 0
-        clock = Time(1, (now - self._start) // SECOND)
+        status = self.status(now)
+        clock = Time(1, self.seconds(now))
         server = self.id.server_id
         entries = (
             ListEntry(_OWN_ID, server),

@@ -1,0 +1,204 @@
+"""All meter ports of one gateway: push lines (:mod:`.meter_line`), buses (:mod:`.wired_line`)."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from hardware.ports import MeterPort, PortEvents, SocketPort, open_port
+from hsm_sim.interface import KeyModule
+from lmn.sml.orders import Order
+from lmn.sml.transport import START
+from smgw_emu.core.config import Line
+from smgw_emu.core.device import Device
+from smgw_emu.core.errors import SmgwError
+from smgw_emu.core.instants import WorldTime
+from smgw_emu.core.stations import StationBook
+from smgw_emu.meter_line import MeterLine
+from smgw_emu.profiles import Profile
+from smgw_emu.transport.clock import Clock
+from smgw_emu.wired_line import WiredLine
+from smgw_emu.wired_line.line import LineParts, wired_meters
+from smgw_emu.wired_line.session import Answer
+
+Protocol = Literal["sml", "hdlc"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """A socket of this process that is plugged into a port."""
+
+    end: socket.socket
+    protocol: Protocol = "sml"
+
+
+@dataclass(frozen=True, slots=True)
+class LmnHooks:
+    """Whom the side tells.
+
+    Attributes:
+        changed: deadlines may have moved.
+        guard: runs a step of the core.
+        station: "a meter has an HDLC address" has changed.
+    """
+
+    changed: Callable[[], None]
+    guard: Callable[[Callable[[], None]], None]
+    station: Callable[[bool], None]
+
+
+class LmnSide:
+    """The meter ports.
+
+    Args:
+        device: the core.
+        module: the security module.
+        profile: behaviour.
+        clock: world time.
+        hooks: whom to tell.
+        ports: of the configuration.
+        plugs: sockets by meter or port name.
+        keylog: file for TLS secrets of captures.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        module: KeyModule,
+        profile: Profile,
+        clock: Clock,
+        hooks: LmnHooks,
+        ports: tuple[Line, ...],
+        plugs: Mapping[str, Plug],
+        keylog: str = "",
+    ) -> None:
+        self._device = device
+        self._module = module
+        self._profile = profile
+        self._clock = clock
+        self._hooks = hooks
+        self.book = StationBook(
+            device.logbooks, profile.lmn_wired.missing_s, lambda: hooks.station(self.book.any)
+        )
+        self._parts = LineParts(
+            device, module, self.book, profile, clock, hooks.changed, hooks.guard, keylog
+        )
+        self.lines: list[MeterLine] = []
+        self.wired: list[WiredLine] = []
+        self._build(ports, plugs)
+
+    def _build(self, ports: tuple[Line, ...], plugs: Mapping[str, Plug]) -> None:
+        """One line per source: several meters may share a port."""
+        built: set[str] = set()
+        places: dict[str, tuple[str, Protocol]] = {
+            meter.key: (meter.source, "sml") for meter in self._device.config.meter
+        }
+        places |= {line.source: (line.source, line.protocol) for line in ports}
+        places |= {name: ("", plug.protocol) for name, plug in plugs.items()}
+        for key, (source, protocol) in places.items():
+            plug = plugs.get(key)
+            name = key if plug is not None else source
+            if not name or name in built:
+                continue
+            built.add(name)
+            self._add(name, protocol if plug is None else plug.protocol, plug)
+
+    def _add(self, name: str, protocol: Protocol, plug: Plug | None) -> None:
+        line: MeterLine | WiredLine
+        if protocol == "hdlc":
+            line = WiredLine(name, self._parts)
+            self.wired.append(line)
+        else:
+            hooks, limits = self._hooks, self._profile.sml
+            line = MeterLine(name, self._device, self._clock, limits, hooks.changed, hooks.guard)
+            self.lines.append(line)
+        events = PortEvents(line.on_data, line.on_ready, line.on_lost)
+        port: MeterPort
+        if plug is not None:
+            port = SocketPort(plug.end, self._clock, events)
+        elif protocol == "hdlc":
+            baud = self._profile.lmn_bus.baud
+            port = open_port(name, self._clock, events, b"~", baud, rs485=True)
+        else:
+            port = open_port(name, self._clock, events, START)
+        line.port = port
+
+    # -- life ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the ports, unless the administrator has switched the interface off (3.3.5)."""
+        self._expect()
+        if self._device.administration.settings.lmn_wired:
+            self._open()
+
+    def stop(self, *, orderly: bool = True) -> None:
+        """Close the ports; ``orderly=False`` is a power cut: nothing is written."""
+        for line in self.lines:
+            line.port.stop()
+        for wired in self.wired:
+            if orderly:
+                wired.stop()
+            else:
+                wired.power_cut()
+
+    def switch(self, *, on: bool) -> None:
+        """The administrator switches the wired interface on or off."""
+        if on:
+            self._open()
+        else:
+            self.stop()
+
+    def _open(self) -> None:
+        ports = [line.port for line in self.lines] + [line.port for line in self.wired]
+        for port in ports:
+            port.start()
+
+    def reconfigured(self) -> None:
+        """Profiles or keys have changed."""
+        self._expect()
+        for line in self.wired:
+            line.reconfigured()
+
+    def _expect(self) -> None:
+        if self.wired:
+            meters = wired_meters(self._device.config, set(self._module.files()))
+            self.book.expect(meters, self._device.now(self._clock.now()))
+
+    # -- time ------------------------------------------------------------------------------
+
+    def next_deadline(self) -> WorldTime | None:
+        """Return when :meth:`on_deadline` must be called; lines have timers of their own."""
+        due = self.book.next_deadline()
+        return None if due is None else self._device.clock.world_at(due)
+
+    def on_deadline(self, now: WorldTime) -> None:
+        """Do what is due."""
+        self.book.on_deadline(self._device.config, self._device.now(now))
+
+    def clock_moved(self) -> None:
+        """The device clock was set."""
+        for line in self.wired:
+            line.clock_moved()
+
+    # -- orders ----------------------------------------------------------------------------
+
+    def line_of(self, meter: str) -> WiredLine:
+        """Return the line a meter is on.
+
+        Raises:
+            SmgwError: it has no HDLC address.
+        """
+        for line in self.wired:
+            if line.session(meter) is not None:
+                return line
+        raise SmgwError(f"meter {meter} has no HDLC address")
+
+    def order(self, meter: str, order: Order, answer: Answer) -> None:
+        """Give an order to a wired meter.
+
+        Raises:
+            SmgwError: it has no HDLC address.
+        """
+        self.line_of(meter).order(meter, order, answer)

@@ -1,0 +1,178 @@
+"""A gateway with a simulated RS-485 bus of virtual meters, on the virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from support import START, new_gateway, world
+
+from hsm_sim.slots import lmn_master_key
+from lmn.bus import Bus, BusEvent
+from smgw_emu import profiles
+from smgw_emu.bench.bus import BusSim, Faults, LiveBus
+from smgw_emu.bench.bus.live import socket_wire
+from smgw_emu.bench.meters.wired import Rack, WiredMeter, make_meters
+from smgw_emu.bench.meters.wired.rack import master_key
+from smgw_emu.core.instants import SECOND, WorldTime
+from smgw_emu.gateway import Gateway
+from smgw_emu.transport.clock import VirtualClock
+from smgw_emu.wired_line import WiredLine
+
+PROFILE = profiles.load()
+RULES = PROFILE.lmn_bus
+SEED = 1
+
+
+class PrimaryNode:
+    """A bus's primary as a node of the simulated line."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.events: list[tuple[WorldTime, BusEvent]] = []
+        self.on_event: Callable[[BusEvent, WorldTime], None] = lambda _event, _now: None
+        self._out: list[tuple[WorldTime, bytes]] = []
+
+    def start(self, now: WorldTime) -> None:
+        self.bus.start(now)
+        self._take([], now)
+
+    def receive(self, data: bytes, now: WorldTime) -> None:
+        self._take(self.bus.receive(data, now), now)
+
+    def next_deadline(self) -> WorldTime | None:
+        return self.bus.next_deadline()
+
+    def on_deadline(self, now: WorldTime) -> None:
+        self._take(self.bus.on_deadline(now), now)
+
+    def wake(self, now: WorldTime) -> None:
+        self._take([], now)
+
+    def output(self) -> list[tuple[WorldTime, bytes]]:
+        out, self._out = self._out, []
+        return out
+
+    def _take(self, events: list[BusEvent], now: WorldTime) -> None:
+        for event in events:
+            self.events.append((now, event))
+            self.on_event(event, now)
+        self.bus.wake(now)
+        data = self.bus.output()
+        if data:
+            self._out.append((now, data))
+
+
+def bus_with(meters: list[WiredMeter], faults: Faults | None = None) -> tuple[BusSim, PrimaryNode]:
+    """Return a line with a primary and meters, started."""
+    sim = BusSim(RULES.baud, world(START), faults)
+    primary = PrimaryNode(Bus(RULES))
+    sim.attach(primary)
+    for meter in meters:
+        sim.attach(meter)
+    primary.start(sim.now)
+    sim.collect(primary)
+    return sim, primary
+
+
+def meter_table(meter: WiredMeter, **lmn: Any) -> str:
+    """Return the tables of a configuration for one wired meter."""
+    codes = ", ".join(
+        f'"{obis.hex}"' for obis in meter.registers.values(WorldTime(0)) if obis.is_counter
+    )
+    quirk = meter.registers.model.quirk
+    fields = {
+        "meter": str(meter.id),
+        "scenario": "LKS1",
+        "protection": "TLS",
+        "quirk": quirk,
+        **lmn,
+    }
+    rows = "\n".join(
+        f"{k} = {v!r}" if isinstance(v, int) else f'{k} = "{v}"' for k, v in fields.items()
+    )
+    return f'\n[[meter]]\nid = "{meter.id}"\nobis = [{codes}]\n\n[[lmn]]\n{rows}\n'
+
+
+def wired_gateway(
+    home: Path,
+    meters: list[WiredMeter],
+    keys: dict[str, bytes] | None = None,
+    extra: str = "",
+    **plan: Any,
+) -> Path:
+    """Make a gateway that knows the meters and their keys, without contracts for them."""
+    new_gateway(home, **plan)
+    text = (home / "config.toml").read_text()
+    text += "".join(meter_table(meter) for meter in meters) + extra
+    (home / "config.toml").write_text(text)
+    put_keys(home, meters, keys)
+    return home
+
+
+def put_keys(home: Path, meters: list[WiredMeter], keys: dict[str, bytes] | None = None) -> None:
+    from hsm_sim import SecurityModule
+
+    module = SecurityModule(home / "hsm")
+    for meter in meters:
+        key = (keys or {}).get(str(meter.id), master_key(SEED, str(meter.id)))
+        module.write_file(lmn_master_key(str(meter.id)), key)
+
+
+class WiredLab:
+    """A running gateway, its bus, its meters."""
+
+    def __init__(
+        self,
+        home: Path,
+        clock: VirtualClock,
+        meters: list[WiredMeter],
+        faults: Faults | None = None,
+        name: str = "lmn1",
+    ) -> None:
+        self.home = home
+        self.clock = clock
+        self.meters = meters
+        self.rack = Rack(meters, PROFILE, clock.now(), faults)
+        ours, theirs = socket.socketpair()
+        self.plug = theirs
+        self.live = LiveBus(self.rack.sim, socket_wire(ours), clock)
+        self.gateway = Gateway(home, clock)
+        self.gateway.connect(name, theirs, "hdlc")
+
+    async def __aenter__(self) -> Self:
+        self.live.start()
+        await self.gateway.power_on()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.gateway.power_off()
+        self.live.stop()
+        self.plug.close()
+        await asyncio.sleep(0)
+
+    @property
+    def line(self) -> WiredLine:
+        assert self.gateway.running is not None
+        return self.gateway.running.lmn.wired[0]
+
+    @property
+    def device(self) -> Any:
+        assert self.gateway.running is not None
+        return self.gateway.running.device
+
+    def log(self, *events: str) -> list[str]:
+        """Return messages of the system log, oldest first; of those events only."""
+        wanted = {self.device.logbooks.catalogue[name].id for name in events} if events else None
+        entries = self.device.logbooks.last("system", "", 5000)
+        return [e.message for e in entries if wanted is None or e.event in wanted]
+
+    async def seconds(self, count: float) -> None:
+        await self.clock.advance(int(count * SECOND))
+
+
+def rack_of(count: int, now: WorldTime, **options: Any) -> list[WiredMeter]:
+    return make_meters(count, options.pop("profile", PROFILE), now, seed=SEED, **options)
