@@ -101,6 +101,7 @@ class Gateway:
         self.directory = directory
         self.clock = clock
         self.keylog = keylog
+        self.lmn_capture: Callable[[str, bool, bytes], None] | None = None
         self.config: GatewayConfig = load_config(directory / "config.toml")
         try:
             self.profile: Profile = load(self.config.gateway.profile, directory)
@@ -238,6 +239,7 @@ class Gateway:
             config.line,
             self._plugs,
             self.keylog,
+            self.lmn_capture,
         )
         han = HanLine(
             HanParts(

@@ -61,6 +61,7 @@ class LmnSide:
         ports: of the configuration.
         plugs: sockets by meter or port name.
         keylog: file for TLS secrets of captures.
+        capture: sees the octets of the buses: (port, sent by us, data).
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class LmnSide:
         ports: tuple[Line, ...],
         plugs: Mapping[str, Plug],
         keylog: str = "",
+        capture: Callable[[str, bool, bytes], None] | None = None,
     ) -> None:
         self._device = device
         self._module = module
@@ -83,8 +85,9 @@ class LmnSide:
             device.logbooks, profile.lmn_wired.missing_s, lambda: hooks.station(self.book.any)
         )
         self._parts = LineParts(
-            device, module, self.book, profile, clock, hooks.changed, hooks.guard, keylog
-        )
+            device, module, self.book, profile, clock, hooks.changed, hooks.guard, keylog,
+            capture,
+        )  # fmt: skip
         self.lines: list[MeterLine] = []
         self.wired: list[WiredLine] = []
         self._build(ports, plugs)

@@ -57,6 +57,10 @@ def parse_moment(text: str | None) -> WorldTime | None:
     help="Where meter bytes come from: serial device, tcp://host:port, or a recording.",
 )
 @click.option("--meter-id", default="", help="Device id of the meter (read from a recording).")
+@click.option("--lmn", "lmn_port", default="", metavar="PORT",
+              help="Port of wired meters: serial device, pty or tcp://host:port.")  # fmt: skip
+@click.option("--wired", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="Meters on it: the note of `smgw meter wired --note`.")  # fmt: skip
 @click.option("--contracts", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="More contracts: a TOML file such as examples/tariffs.toml.")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="HAN address.")
@@ -85,6 +89,8 @@ def command(
     password: str,
     meter_source: str,
     meter_id: str,
+    lmn_port: str,
+    wired: Path | None,
     contracts: Path | None,
     host: str,
     han_port: int,
@@ -105,6 +111,7 @@ def command(
     script needs to get in stands in DIRECTORY/access.json.
     """
     from smgw_emu.lab.provision import Plan, create_gateway
+    from smgw_emu.lab.wired_note import read_wired_note
 
     if list_profiles:
         click.echo("\n".join(available()))
@@ -126,6 +133,7 @@ def command(
             gateway_id=gateway_id,
             profile=profile,
             lines=(meter_source,) if meter_source else (),
+            lmn_port=lmn_port,
             host=host,
             han_port=free_port(han_port),
             control_port=free_port(control_port),
@@ -143,6 +151,8 @@ def command(
         meter_id=meter_id,
         meter_source=meter_source,
         contracts=contracts,
+        lmn_port=lmn_port,
+        wired=None if wired is None else read_wired_note(wired),
         han_host=host,
         han_port=free_port(han_port),
         control_port=free_port(control_port),

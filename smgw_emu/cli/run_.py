@@ -68,9 +68,18 @@ def with_meter_source(gateway: Gateway, source: str) -> None:
     gateway.config = msgspec.structs.replace(gateway.config, meter=(first, *meters[1:]))
 
 
+def with_lmn_port(gateway: Gateway, port: str) -> None:
+    """Use another port for the wired meters than the configuration says."""
+    others = tuple(line for line in gateway.config.line if line.protocol != "hdlc")
+    lines = (*others, Line(port, "hdlc"))
+    gateway.config = msgspec.structs.replace(gateway.config, line=lines)
+
+
 async def serve(
     directory: Path,
     meter: str,
+    lmn_port: str,
+    lmn_capture: Path | None,
     clock_kind: str,
     speed: float,
     start: WorldTime | None,
@@ -81,8 +90,16 @@ async def serve(
     loop = asyncio.get_running_loop()
     clock = SystemClock(loop) if clock_kind == "system" else VirtualClock(loop, start, speed)
     gateway = Gateway(directory, clock, keylog=keylog)
+    capture = None
+    if lmn_capture is not None:
+        from smgw_emu.lab.capture.pcapng import LmnCapture
+
+        capture = LmnCapture(lmn_capture, clock)
+        gateway.lmn_capture = capture.note
     if meter:
         with_meter_source(gateway, meter)
+    if lmn_port:
+        with_lmn_port(gateway, lmn_port)
     listener = gateway.config.control
     control = ControlServer(gateway, listener.host, listener.port)
     await control.start()
@@ -100,6 +117,8 @@ async def serve(
     finally:
         await gateway.power_off()
         await control.stop()
+        if capture is not None:
+            capture.close()
 
 
 @click.command("run")
@@ -111,6 +130,10 @@ async def serve(
     help="Bytes of the first meter: serial device or pty (?baud=9600), tcp://host:port, or a"
     " recording (?interval=1&loop=1).",
 )
+@click.option("--lmn", "lmn_port", default="", metavar="PORT",
+              help="Port of wired meters: serial device, pty or tcp://host:port.")  # fmt: skip
+@click.option("--lmn-capture", type=click.Path(path_type=Path, dir_okay=False),
+              help="Write what passes on the wired LMN to this pcapng file.")  # fmt: skip
 @click.option(
     "--clock",
     "clock_kind",
@@ -136,6 +159,8 @@ async def serve(
 def command(
     directory: Path,
     meter: str,
+    lmn_port: str,
+    lmn_capture: Path | None,
     clock_kind: str,
     speed: float,
     start: str,
@@ -152,4 +177,6 @@ def command(
         raise ConfigError("--start and --speed need the virtual clock")
     moment = parse_moment(start)
     with exclusive(directory), asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(directory, meter, clock_kind, speed, moment, keylog))
+        runner.run(
+            serve(directory, meter, lmn_port, lmn_capture, clock_kind, speed, moment, keylog)
+        )

@@ -48,6 +48,7 @@ class FactoryPlan:
         gateway_id: DIN 43863-5, "" for a random TEST id.
         profile: firmware line.
         lines: meter ports that exist (serial device, tcp://, recording).
+        lmn_port: RS-485 port of wired meters.
         host: address of HAN and wake-up.
         han_port, control_port, wakeup_port: TCP and UDP ports, 0 for free ones.
         seed, strict_module: of the security module.
@@ -60,6 +61,7 @@ class FactoryPlan:
     gateway_id: str = ""
     profile: str = DEFAULT_PROFILE
     lines: tuple[str, ...] = ()
+    lmn_port: str = ""
     host: str = "127.0.0.1"
     han_port: int = 0
     control_port: int = 0
@@ -149,6 +151,8 @@ def _config(plan: FactoryPlan, device: DeviceId) -> str:
         lines.append(f"seed = {quoted(plan.seed)}  # reproducible: its keys are no secret")
     for source in plan.lines:
         lines += ["", "[[line]]", f"source = {quoted(source)}"]
+    if plan.lmn_port:
+        lines += ["", "[[line]]", f"source = {quoted(plan.lmn_port)}", 'protocol = "hdlc"']
     for profile in plan.administrator.profiles():
         lines += _wan(profile)
     return "\n".join(lines) + "\n"

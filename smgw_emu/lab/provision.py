@@ -39,6 +39,7 @@ from smgw_emu.lab.access import (
     write_access,
 )
 from smgw_emu.lab.config_text import head, inline, quoted
+from smgw_emu.lab.wired_note import WiredNote
 from smgw_emu.profiles import DEFAULT_PROFILE, load
 from wan.admin.keys import ROOT, sub_ca_file
 from wan.certificates import ec_key
@@ -47,7 +48,7 @@ ADMINISTRATOR = "gwa1"
 LAB_PKI = "lab-pki"  # keys of the counterparts; no part of the device
 DEFAULT_METER = "1EMU0000000001"
 _QUARTER_S = 900
-_CONTRACTS = ((1, "taf1-1", "Datensparsamer Tarif"), (7, "taf7-1", "Zählerstandsgang"))
+_CONTRACTS = ((1, "taf1", "Datensparsamer Tarif"), (7, "taf7", "Zählerstandsgang"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class Plan:
     token: str = ""
     token_pin: str = ""
     contracts: Path | None = None
+    lmn_port: str = ""
+    wired: WiredNote | None = None
 
 
 def create_gateway(directory: Path, plan: Plan) -> Access:
@@ -128,6 +131,8 @@ def _fill(directory: Path, plan: Plan) -> Access:
     )
     text = _config_text(plan, device, consumer)
     parse_config(text)
+    if plan.wired is not None:
+        plan.wired.bring_keys(module)
     write_private(directory / "config.toml", text.encode())
     Store(directory / "state.db").close()
     access = Access(
@@ -219,9 +224,8 @@ def deliver(module: KeyModule) -> None:
 
 
 def _config_text(plan: Plan, device: DeviceId, consumer: Consumer) -> str:
-    meter, registers = _meter(plan)
+    meters, tables = _meters(plan)
     wanted = _contracts(plan.contracts) if plan.contracts else []
-    registers += [code for code in _named(wanted) if code not in registers]
     quarter = plan.now.seconds // _QUARTER_S * _QUARTER_S
     begin = DeviceTime.from_seconds(quarter).iso()
     lines = [
@@ -235,10 +239,7 @@ def _config_text(plan: Plan, device: DeviceId, consumer: Consumer) -> str:
             plan.wakeup_port,
         ),
         *_module_section(plan),
-        "[[meter]]",
-        f'id = "{meter}"',
-        f"source = {quoted(plan.meter_source)}",
-        f"obis = [{', '.join(quoted(register) for register in registers)}]",
+        *tables,
         "",
         "[[consumer]]",
         f'login = "{consumer.login}"',
@@ -248,10 +249,11 @@ def _config_text(plan: Plan, device: DeviceId, consumer: Consumer) -> str:
         f'certificates = ["{consumer.certificates[0]}"]',
     ]
     rows: list[dict[str, object]] = [
-        {"name": name, "taf": taf, "description": description}
+        {"name": f"{name}-{number}", "taf": taf, "description": description, "meters": [meter]}
+        for number, meter in enumerate(meters, start=1)
         for taf, name, description in _CONTRACTS
     ]
-    filled = {"consumer": consumer.login, "meters": [str(meter)], "start": begin}
+    filled = {"consumer": consumer.login, "meters": [meters[0]], "start": begin}
     for row in rows + wanted:
         lines += ["", "[[usage_point]]"]
         lines += [f"{key} = {inline(value)}" for key, value in (row | (filled | row)).items()]
@@ -304,6 +306,26 @@ def _module_section(plan: Plan) -> list[str]:
             f"token = {quoted(plan.token)}",
         ]
     return [*lines, ""]
+
+
+def _meters(plan: Plan) -> tuple[list[str], list[str]]:
+    """Return the ids of the meters, and the tables of ports, meters and LMN profiles."""
+    tables: list[str] = []
+    if plan.lmn_port:
+        tables += ["[[line]]", f"source = {quoted(plan.lmn_port)}", 'protocol = "hdlc"', ""]
+    if plan.wired is not None:
+        ids = [meter.id for meter, _ in plan.wired.meters]
+        return ids, tables + plan.wired.config_lines()[1:]
+    meter, registers = _meter(plan)
+    wanted = _contracts(plan.contracts) if plan.contracts else []
+    registers += [code for code in _named(wanted) if code not in registers]
+    tables += [
+        "[[meter]]",
+        f'id = "{meter}"',
+        f"source = {quoted(plan.meter_source)}",
+        f"obis = {inline(registers)}",
+    ]
+    return [meter], tables
 
 
 def _meter(plan: Plan) -> tuple[str, list[str]]:

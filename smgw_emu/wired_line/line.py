@@ -49,7 +49,7 @@ class LineParts:
         changed: called after input (deadlines of the core may have moved).
         guard: runs a step of the core.
         keylog: file for TLS secrets of captures.
-        capture: sees every frame's octets: (sent by us, data); for captures.
+        capture: sees the octets of the bus: (port, sent by us, data).
     """
 
     device: Device
@@ -60,7 +60,7 @@ class LineParts:
     changed: Callable[[], None]
     guard: Callable[[Callable[[], None]], None]
     keylog: str = ""
-    capture: Callable[[bool, bytes], None] | None = None
+    capture: Callable[[str, bool, bytes], None] | None = None
 
 
 class WiredLine:
@@ -110,7 +110,7 @@ class WiredLine:
         """Take octets."""
         if self._running:
             if self._p.capture is not None:
-                self._p.capture(False, data)
+                self._p.capture(self.name, False, data)
             now = self._p.clock.now()
             self._step(lambda: self._take(self._bus.receive(data, now), now))
 
@@ -253,7 +253,7 @@ class WiredLine:
             out = self._bus.output()
             if out:
                 if self._p.capture is not None:
-                    self._p.capture(True, out)
+                    self._p.capture(self.name, True, out)
                 self.port.write(out)
             self._arm()
         self._p.changed()

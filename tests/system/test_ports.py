@@ -61,7 +61,7 @@ def test_damage_on_the_line_is_logged_but_never_floods(home):
             for _ in range(500):
                 lab.output.write(bytes(bad))
                 await asyncio.sleep(0)
-            line = lab.gateway.running.lines[0]
+            line = lab.gateway.running.lmn.lines[0]
             await settle(lambda: line.damaged == 500)
             await clock.advance(16 * MINUTE)
             lab.output.write(bytes(bad))
@@ -84,7 +84,7 @@ def test_a_frame_that_is_no_sml_inside_is_damage_too(home):
     async def work(clock):
         async with Lab(home, clock) as lab:
             lab.output.write(encode_frame(b"\x76\x05nonsense"))
-            line = lab.gateway.running.lines[0]
+            line = lab.gateway.running.lmn.lines[0]
             await settle(lambda: line.damaged == 1)
             return [e.event for e in lab.device.logbooks.entries("system")]
 

@@ -1012,13 +1012,13 @@ def test_unused_meter_interfaces_are_switched_off_and_on_again(tmp_path):
         await lab.commission()
         session = await lab.session()
         await lab.market.drive(session.set_parameter(6, Data("boolean", False)))
-        frames = lab.gateway.running.lines[0].frames
+        frames = lab.gateway.running.lmn.lines[0].frames
         await lab.clock.advance(HOUR)
-        assert lab.gateway.running.lines[0].frames == frames
+        assert lab.gateway.running.lmn.lines[0].frames == frames
         session = await lab.session()
         await lab.market.drive(session.set_parameter(6, Data("boolean", True)))
         await lab.clock.advance(HOUR)
-        assert lab.gateway.running.lines[0].frames > frames
+        assert lab.gateway.running.lmn.lines[0].frames > frames
 
     run_lab(tmp_path, work)
 

@@ -485,8 +485,13 @@ def test_lmn_certificates_in_both_forms(tmp_path):
         key.verify(
             certificate.signature, certificate.tbs_certificate_bytes, ec.ECDSA(hashes.SHA256())
         )
-        assert certificate.serial_number.bit_length() <= 64
         assert len(der_of(certificate)) <= 600
+    assert old.serial_number.bit_length() <= 64
+    assert 64 <= new.serial_number.bit_length() <= 160
+    uses = new.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert {use.dotted_string for use in uses} == {"1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"}
+    names = new.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["ethe0300004261.sm"]
     assert not list(old.subject)
     (extension,) = old.extensions
     (name,) = extension.value
