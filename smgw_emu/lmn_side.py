@@ -21,6 +21,7 @@ from smgw_emu.profiles import Profile
 from smgw_emu.transport.clock import Clock
 from smgw_emu.wired_line import WiredLine
 from smgw_emu.wired_line.line import LineParts, wired_meters
+from smgw_emu.wired_line.renewal import renew
 from smgw_emu.wired_line.session import Answer
 
 Protocol = Literal["sml", "hdlc"]
@@ -197,6 +198,14 @@ class LmnSide:
             if line.session(meter) is not None:
                 return line
         raise SmgwError(f"meter {meter} has no HDLC address")
+
+    def renew(self, meter: str, done: Callable[[str], None]) -> None:
+        """Renew the certificates of a wired meter and towards it; ``done`` gets "" or the fault.
+
+        Raises:
+            SmgwError: it has no HDLC address.
+        """
+        renew(self.line_of(meter), meter, done)
 
     def order(self, meter: str, order: Order, answer: Answer) -> None:
         """Give an order to a wired meter.

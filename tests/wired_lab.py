@@ -166,7 +166,7 @@ class WiredLab:
 
     def log(self, *events: str) -> list[str]:
         """Return messages of the system log, oldest first; of those events only."""
-        wanted = {self.device.logbooks.catalogue[name].id for name in events} if events else None
+        wanted = {self.device.logbooks._catalogue[name].id for name in events} if events else None
         entries = self.device.logbooks.last("system", "", 5000)
         return [e.message for e in entries if wanted is None or e.event in wanted]
 

@@ -137,7 +137,9 @@ class Pairing(_Sequence):
             suites, curves = read_algorithms(message.data)
             self.result = Finished(suites, curves, result.fragment)
         elif step is SymType.FRAGMENT:
-            fragment = int.from_bytes(message.data[:4], "big")
+            # its width is in the DIN text only; early meters pad with zeros
+            width = 4 if len(message.data) == 4 else 2
+            fragment = int.from_bytes(message.data[:width], "big")
             self.result = Finished(result.suites, result.curves, fragment)
 
 
@@ -166,4 +168,5 @@ def read_algorithms(data: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
             return (), ()
         found.append(struct.unpack(f">{count}H", data[position + 1 : end]))
         position = end
-    return (found[0], found[1]) if position == len(data) else ((), ())
+    # early meters pad with zeros
+    return ((), ()) if any(data[position:]) else (found[0], found[1])

@@ -336,9 +336,10 @@ class WiredLine:
                 reason=reason,
             )  # fmt: skip
 
-        return SessionHooks(paired, failed, ready, ended, self._date)
+        return SessionHooks(paired, failed, ready, ended, self.date)
 
-    def _date(self) -> datetime:
+    def date(self) -> datetime:
+        """Return the device's time, for certificates."""
         seconds = self._p.device.now(self._p.clock.now()).seconds
         return datetime.fromtimestamp(seconds, UTC)
 

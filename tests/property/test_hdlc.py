@@ -151,11 +151,28 @@ def naive_frames(data: bytes) -> list[Frame]:
     return found
 
 
-noise = st.binary(max_size=30) | st.sampled_from([b"~", b"~~", b"~\xa0", b"~\xa0\x09", b"\x7e\xa7\xff"])
+noise = st.binary(max_size=30) | st.sampled_from(
+    [b"~", b"~~", b"~\xa0", b"~\xa0\x09", b"\x7e\xa7\xff"]
+)
 
 
 @given(
-    st.lists(st.tuples(noise, st.builds(Frame, address, address, address, address, st.integers(0, 255), st.binary(max_size=40)), st.booleans()), max_size=6),
+    st.lists(
+        st.tuples(
+            noise,
+            st.builds(
+                Frame,
+                address,
+                address,
+                address,
+                address,
+                st.integers(0, 255),
+                st.binary(max_size=40),
+            ),
+            st.booleans(),
+        ),
+        max_size=6,
+    ),
     st.integers(1, 50),
 )
 def test_the_receiver_finds_every_frame_in_any_garbage(items, size):
@@ -203,9 +220,8 @@ def test_the_moment_is_that_of_the_first_octet():
     octets = encode_frame(Frame(1, 1, 58, 1, 0x10, b"abc"))
     moments = []
     for number, octet in enumerate(b"junk" + octets + octets[1:] + octets):
-        for event in receiver.receive(bytes((octet,)), WorldTime(number)):
-            if isinstance(event, Received):
-                moments.append(event.at.ns)
+        events = receiver.receive(bytes((octet,)), WorldTime(number))
+        moments += [event.at.ns for event in events if isinstance(event, Received)]
     size = len(octets)
     assert moments == [4, 4 + size, 4 + 2 * size - 1]
 

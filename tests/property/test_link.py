@@ -49,24 +49,28 @@ class LinkPair(RuleBasedStateMachine):
     def connect(self, sap: int) -> None:
         self._new_connection()
         self.primary.open(sap)
+        self.exchange("good")
 
     @rule()
     def disconnect(self) -> None:
         self.primary.close()
 
     @precondition(lambda self: self.primary.state is LinkState.OPEN and not self.primary._finish)
-    @rule(size=st.sampled_from([1, 30, 2500]))
-    def gateway_sends(self, size: int) -> None:
+    @rule(size=st.sampled_from([1, 30, 2500]), fates=st.lists(FATES, max_size=6))
+    def gateway_sends(self, size: int, fates: list[str]) -> None:
         data = self._payload(size)
         self.primary.send(data)
         self.down.append(data)
+        self.exchanges(fates)
 
     @precondition(lambda self: self.secondary.state is LinkState.OPEN)
-    @rule(size=st.sampled_from([1, 30, 2500]))
-    def meter_sends(self, size: int) -> None:
+    @rule(size=st.sampled_from([1, 30, 2500]), fates=st.lists(FATES, max_size=6))
+    def meter_sends(self, size: int, fates: list[str]) -> None:
         data = self._payload(size)
         self.secondary.send(data)
         self.up.append(data)
+        self.primary.expecting = True
+        self.exchanges(fates)
 
     @rule()
     def gateway_waits_for_data(self) -> None:
@@ -86,7 +90,12 @@ class LinkPair(RuleBasedStateMachine):
 
     # -- the line ------------------------------------------------------------------------
 
-    @rule(fate=FATES)
+    @rule(fates=st.lists(FATES, min_size=1, max_size=12))
+    def exchanges(self, fates: list[str]) -> None:
+        for fate in fates:
+            self.exchange(fate)
+            self.nothing_twice_and_nothing_invented()
+
     def exchange(self, fate: str) -> None:
         self.now = self.now + SECOND
         wants = self.primary.wants()
@@ -101,7 +110,9 @@ class LinkPair(RuleBasedStateMachine):
             # the answer to an earlier command, after its time: the link was asked already
             stale, self.late = self.late, None
             self._answer(stale)
-            self._to_meter(frame)  # its answer comes when nobody waits: the bus drops it
+            answer = self._to_meter(frame)  # and this one's comes when the next is asked
+            if fate == "late" and answer is not None and answer.kind in {Kind.I, Kind.RR}:
+                self.late = answer
             return
         if fate == "lost command":
             self._silence("no answer")
@@ -127,6 +138,7 @@ class LinkPair(RuleBasedStateMachine):
                     self.down = [] if self.primary.state is not LinkState.OPEN else self.down
                 case Arrived(data):
                     self.got_down += data
+                    assert b"".join(self.down).startswith(self.got_down)
         return self.secondary.answer(frame)
 
     def _answer(self, frame: Frame) -> None:
@@ -136,6 +148,7 @@ class LinkPair(RuleBasedStateMachine):
                     self.got_up = b""
                 case Arrived(data):
                     self.got_up += data
+                    assert b"".join(self.up).startswith(self.got_up)
                 case Closed():
                     self._new_connection()
                 case Strange():

@@ -33,6 +33,7 @@ from smgw_emu.transport.tls import Data, Ended, Established, TlsConnection, TlsE
 from smgw_emu.wired_line.records import RecordPacker
 
 _HASHES: dict[int, HashAlgorithm] = {32: SHA256(), 48: SHA384(), 64: SHA512()}
+_NOISE_PAUSE = 100 * MILLISECOND
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class MeterFaults:
         late_slots: it answers broadcasts so many slots late.
         bad_fcs: its answers have a wrong checksum.
         ignores_list: it answers allocations although it is listed.
-        flood: octets of noise it sends after every frame it hears.
+        flood: octets of noise it sends every 100 ms, whoever speaks.
         foreign_source: it answers under this address.
         latency_ms: from a request to its answer.
         turnaround_us: from a command's end to the answer's begin.
@@ -108,6 +109,7 @@ class WiredMeter:
         self._sml = SmlReceiver()
         self._out: list[tuple[WorldTime, bytes]] = []
         self._later: list[tuple[WorldTime, bytes]] = []
+        self._noise_at = WorldTime(0)
         self.tls_sessions = 0
 
     def _accepts(self, sap: int) -> bool:
@@ -140,11 +142,18 @@ class WiredMeter:
                 self._frame(item.frame, item.at, now)
 
     def next_deadline(self) -> WorldTime | None:
-        """Return when a late answer is ready."""
-        return min((at for at, _ in self._later), default=None)
+        """Return when a late answer is ready, or noise is due."""
+        times = [at for at, _ in self._later]
+        if self.faults.flood and self.powered:
+            times.append(self._noise_at)
+        return min(times, default=None)
 
     def on_deadline(self, now: WorldTime) -> None:
         """Hand answers that are ready to the link."""
+        if self.faults.flood and now >= self._noise_at:
+            self._noise_at = now + _NOISE_PAUSE
+            noise = bytes(self._chance.randrange(256) for _ in range(self.faults.flood))
+            self._out.append((now, noise))
         ready = [data for at, data in self._later if at <= now]
         self._later = [(at, data) for at, data in self._later if at > now]
         for data in ready:
@@ -168,9 +177,6 @@ class WiredMeter:
                     self._tls = None
                     self._later.clear()
         self._reply(self.place.reply(frame, now), now)
-        if self.faults.flood:
-            noise = bytes(self._chance.randrange(256) for _ in range(self.faults.flood))
-            self._out.append((now, noise))
 
     def _reply(self, reply: Reply | None, now: WorldTime) -> None:
         if reply is None:

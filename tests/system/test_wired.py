@@ -1,0 +1,775 @@
+"""A gateway and its wired meters: LMN-01 to LMN-22, LMN-N01 to N04, L01-L04, L08-L13."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from support import START, run_virtual, world
+from wired_lab import PROFILE, RULES, SEED, WiredLab, put_keys, rack_of, wired_gateway
+
+from lmn.bus import TroubleKind
+from lmn.sml.orders import (
+    OrderKind,
+    clock_state,
+    read_information,
+    read_log,
+    registered_values,
+    reset_tamper,
+    send_file,
+    set_time,
+)
+from smgw_emu.bench.bus import Faults
+from smgw_emu.bench.consumer import HanClient, client_context
+from smgw_emu.bench.meters import ElectricityMeter
+from smgw_emu.bench.meters.wired.registers import FATAL, MAGNETIC, MECHANICAL
+from smgw_emu.core.instants import HOUR, MINUTE, SECOND, DeviceTime
+from smgw_emu.core.leds import leds
+from smgw_emu.core.obis import ACTIVE_ENERGY_IMPORT
+from smgw_emu.core.status import word_hex
+from smgw_emu.core.wan_profiles import Settings
+from smgw_emu.lab.access import read_access
+from smgw_emu.lab.state import gateway_state
+from smgw_emu.wired_line import SessionState
+
+CONTRACT = """
+[[usage_point]]
+name = "wired-{number}"
+taf = 7
+consumer = "consumer1"
+meters = ["{meter}"]
+start = "2026-03-31T10:00:00Z"
+"""
+QUARTER = 15 * MINUTE
+
+
+def contracts(meters) -> str:
+    return "".join(CONTRACT.format(number=n, meter=m.id) for n, m in enumerate(meters))
+
+
+def run_lab(tmp_path, count, work, *, faults=None, keys=None, known=None, profile="", **options):
+    """Run a lab with so many meters; ``known``: how many of them are configured."""
+
+    async def main(clock):
+        meters = rack_of(count, clock.now(), **options)
+        mine = meters[: count if known is None else known]
+        plan = {"profile": profile} if profile else {}
+        home = wired_gateway(tmp_path / "gateway", mine, keys, contracts(mine), **plan)
+        async with WiredLab(home, clock, meters, faults) as lab:
+            return await work(lab)
+
+    return run_virtual(main)
+
+
+def ready(lab) -> set[str]:
+    found = set()
+    for station in lab.line.stations:
+        session = lab.line.session_at(station)
+        if session is not None and session.state is SessionState.READY:
+            found.add(session.credentials.meter)
+    return found
+
+
+def keys_of(meters) -> set[str]:
+    return {m.id.lower for m in meters}
+
+
+def origin(lab, meter):
+    """The stored lines of a meter's imported energy."""
+    begin, end = DeviceTime(0), lab.device.now(lab.clock.now())
+    (series,) = {s for m, s in lab.device.metering._registrars if m == meter.id.lower}
+    found = lab.device.store.readings("origin", meter.id.lower, series, begin, end)
+    return [r for r in found if r.obis == ACTIVE_ENERGY_IMPORT]
+
+
+async def ordered(lab, meter, order):
+    """Give an order; returns (messages, reason) once the meter has answered."""
+    answers = []
+    lab.gateway.running.lmn.order(
+        meter.id.lower, order, lambda messages, reason, _at: answers.append((messages, reason))
+    )
+    await lab.seconds(2)
+    (answer,) = answers
+    return answer
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("LMN-01")
+@pytest.mark.req("LMN-03")
+@pytest.mark.req("LMN-07")
+@pytest.mark.req("LMN-09")
+@pytest.mark.req("LMN-11")
+def test_values_of_every_reference_meter_reach_the_consumer(tmp_path):
+    """Allocation, pairing, TLS, SML, registration, signature, HAN: the values are the meters'."""
+
+    async def work(lab):
+        await lab.seconds(2 * 900 + 60)
+        assert ready(lab) == keys_of(lab.meters)
+        assert len({m.registers.model.name for m in lab.meters}) == 5
+        han = read_access(lab.home).han
+        url = "https://{}:{}".format(*lab.gateway.han_address)
+        ca = client_context(lab.home / "certs" / "han.pem")
+        async with HanClient(url, ca, (han.user, han.password)) as client:
+            for number, meter in enumerate(lab.meters):
+                answer = await client.call(
+                    "readings",
+                    database="origin",
+                    usage_point_id=f"01005e318027.wired-{number}.sm",
+                    fromtime=START,
+                    totime="2026-03-31T11:00:00Z",
+                )
+                channels = answer["readings"]["channels"]
+                rows = next(c for c in channels if c["obis"].startswith("0100010800ff"))["readings"]
+                assert len(rows) == 2
+                fresh = ElectricityMeter(str(meter.id), world(START), seed=SEED + number)
+                for row in rows:
+                    fresh.advance(world(row["capture-time"]))
+                    assert row["cosem-status"].startswith("a0000000")
+                    # the time is shown in seconds; the value is some milliseconds younger
+                    assert int(row["value"]) - fresh.import_reading in {0, 1}
+                    assert row["signature"]
+        return True
+
+    assert run_lab(tmp_path, 5, work)
+
+
+def test_a_register_the_meter_lacks_is_left_out(tmp_path):
+    """LMN-16: MT176 has no 2.8.0; the rest of its values come all the same."""
+
+    async def work(lab):
+        config = (lab.home / "config.toml").read_text()
+        assert "0100020800ff" not in config.split('id = "1ISK')[1]
+        await lab.seconds(120)
+        meter = lab.meters[0]
+        messages, reason = await ordered(lab, meter, read_information())
+        assert not reason
+        return messages
+
+    messages = run_lab(tmp_path, 1, work, models=("MT176",))
+    from lmn.sml import places
+    from lmn.sml.answers import information
+
+    found = information(messages)
+    assert found[places.FIRMWARE] == b"0.32"
+    assert found[places.DEVICE_ID] == bytes.fromhex("0a0149534b00000f4241")
+    assert found[places.DEVICE_TYPE][:4] == bytes.fromhex("8181c782")
+
+
+@pytest.mark.req("LMN-04")
+def test_the_lmc_lamp_needs_a_station_and_synchronised_time(tmp_path):
+    """HW-20: steady when a meter has an HDLC address and the time is synchronised."""
+
+    async def work(lab):
+        gateway = lab.gateway
+        await lab.seconds(120)
+        assert gateway.lamps.hdlc_station
+        assert gateway_state(gateway)["hdlc_station"] is True
+        gateway._set_lamps(synchronised=True)
+        assert leds(gateway.lamps, lab.clock.now(), gateway.profile.leds).lmc
+        lab.rack.sim.plug(lab.meters[0], there=False)
+        await lab.seconds(60)
+        assert not gateway.lamps.hdlc_station
+        assert not leds(gateway.lamps, lab.clock.now(), gateway.profile.leds).lmc
+
+    run_lab(tmp_path, 1, work)
+
+
+@pytest.mark.req("L01")
+@pytest.mark.req("LMN-13")
+@pytest.mark.req("GW-N09")
+def test_a_missing_meter_is_told_and_its_values_repeat(tmp_path):
+    """Unplugged: alarm, e0020000 with null signature; back again: values go on."""
+
+    async def work(lab):
+        meter, other = lab.meters
+        await lab.seconds(16 * 60)
+        lab.rack.sim.plug(meter, there=False)
+        await lab.seconds(16 * 60)
+        assert gateway_state(lab.gateway)["missing_meters"] == [meter.id.lower]
+        assert len(lab.log("meter-missing")) == 1
+        first, repeated = origin(lab, meter)
+        assert repeated.repeated
+        assert repeated.signature is None
+        assert repeated.value == first.value
+        assert repeated.capture == first.capture
+        assert word_hex(repeated.smgw_word) == "e0020000"
+        assert not any(r.repeated for r in origin(lab, other))
+        lab.rack.sim.plug(meter, there=True)
+        await lab.seconds(15 * 60)
+        assert not gateway_state(lab.gateway)["missing_meters"]
+        assert len(lab.log("meter-there")) == 1
+        assert not origin(lab, meter)[-1].repeated
+        notes = lab.gateway.running.facilities.outbox.count()
+        assert notes >= 2 or lab.gateway.config.wan == ()
+
+    run_lab(tmp_path, 2, work)
+
+
+def test_a_meter_that_never_was_there_is_missing_after_a_minute(tmp_path):
+    async def work(lab):
+        lab.rack.sim.plug(lab.meters[0], there=False)
+        await lab.seconds(59)
+        assert not lab.log("meter-missing")
+        await lab.seconds(2)
+        assert len(lab.log("meter-missing")) == 1
+
+    run_lab(tmp_path, 1, work)
+
+
+@pytest.mark.req("L02")
+def test_two_meters_on_one_address_are_not_read_until_it_is_unique(tmp_path):
+    async def work(lab):
+        for meter in lab.meters:
+            meter.place._fixed = 30
+        await lab.seconds(60)
+        assert not lab.device.metering.current
+        counts = lab.line.troubles.counts
+        assert counts[TroubleKind.CONFLICT] + counts[TroubleKind.DAMAGE] > 0
+        assert lab.log("station-conflict") or lab.log("frame-damaged")
+        lab.meters[0].place._fixed = 0
+        await lab.seconds(180)
+        assert ready(lab) == keys_of(lab.meters)
+
+    run_lab(tmp_path, 2, work)
+
+
+@pytest.mark.req("L03")
+def test_a_wrong_master_key_fails_by_name_and_the_others_work(tmp_path):
+    """Pairing fails, no TLS, the administrator is told; the right key repairs it."""
+
+    async def work(lab):
+        bad, good = lab.meters
+        await lab.seconds(120)
+        assert ready(lab) == {good.id.lower}
+        (first, *_) = lab.log("pairing-failed")
+        assert bad.id.lower in first
+        assert "master key" in first
+        assert not bad.memory.paired
+        await lab.gateway.power_off()
+        put_keys(lab.home, [bad])
+        from smgw_emu.gateway import Gateway
+
+        again = Gateway(lab.home, lab.clock)
+        again.connect("lmn1", lab.plug, "hdlc")
+        lab.gateway = again
+        await again.power_on()
+        await lab.seconds(120)
+        assert ready(lab) == keys_of(lab.meters)
+
+    keys = {"1ISK0001000001": bytes(16)}
+    run_lab(tmp_path, 2, work, keys=keys)
+
+
+@pytest.mark.req("L04")
+@pytest.mark.req("LMN-N03")
+def test_sessions_end_at_their_volume_and_at_31_days_without_a_gap(tmp_path):
+    """5,000,000 octets or 31 days: closed and rebuilt, no registration is lost."""
+    text = 'extends = "conexa-3.0/v3.87"\n[lmn_tls]\nmax_octets = 9000\nmax_session_s = 7200\n'
+
+    async def main(clock):
+        meters = rack_of(2, clock.now())
+        home = wired_gateway(tmp_path / "gateway", meters, None, contracts(meters))
+        (home / "short.toml").write_text(text)
+        config = (home / "config.toml").read_text()
+        config = config.replace('profile = "conexa-3.0/v3.87"', 'profile = "short.toml"')
+        (home / "config.toml").write_text(config)
+        async with WiredLab(home, clock, meters) as lab:
+            await lab.seconds(6 * 3600 + 60)
+            sessions = [lab.line.session_at(s).sessions for s in lab.line.stations]
+            ended = lab.log("meter-session-ended")
+            lines = [origin(lab, m) for m in meters]
+            return sessions, ended, lines
+
+    sessions, ended, lines = run_virtual(main)
+    assert min(sessions) > 4
+    assert any("payload limit" in text for text in ended)
+    for rows in lines:
+        assert len(rows) == 24
+        assert not any(r.repeated for r in rows)
+
+
+@pytest.mark.req("L04")
+def test_the_limits_are_those_of_the_documents():
+    limits = PROFILE.lmn_tls
+    assert limits.max_session_s == 31 * 86_400
+    assert limits.max_octets == 5_000_000
+
+
+def test_a_session_ends_at_its_greatest_age(tmp_path):
+    """31 days (TR-03116-3 6.1): rebuilt at once."""
+
+    async def work(lab):
+        await lab.seconds(60)
+        (station,) = lab.line.stations
+        lab.line.session_at(station)._tls.opened = lab.clock.now() + -(31 * 86_400 - 5) * SECOND
+        await lab.seconds(120)
+        assert lab.line.session_at(station).sessions == 2
+        assert any("session too long" in text for text in lab.log("meter-session-ended"))
+
+    run_lab(tmp_path, 1, work)
+
+
+# -- status ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("L08")
+@pytest.mark.req("LMN-14")
+def test_tamper_is_told_and_reset_by_order(tmp_path):
+    """Bits 9 and 10: PTB 3, entries, then ResetTamperState clears them in the meter."""
+
+    async def work(lab):
+        (meter,) = lab.meters
+        await lab.seconds(61)
+        meter.registers.tamper(lab.clock.now(), MAGNETIC | MECHANICAL)
+        await lab.seconds(60)
+        assert any("Manipulation" in text for text in lab.log("meter-tamper"))
+        messages, reason = await ordered(lab, meter, reset_tamper(magnetic=True, mechanical=True))
+        assert messages is not None, reason
+        assert not meter.registers.meter.status_faults
+        await lab.seconds(61)
+        assert lab.log("meter-status-cleared")
+        return meter
+
+    run_lab(tmp_path, 1, work)
+
+
+@pytest.mark.req("L09")
+def test_a_fatal_meter_marks_its_values(tmp_path):
+    async def work(lab):
+        (meter,) = lab.meters
+        await lab.seconds(16 * 60)
+        meter.registers.tamper(lab.clock.now(), FATAL)
+        await lab.seconds(15 * 60)
+        good, bad = origin(lab, meter)
+        assert not good.meter_word & (1 << 31 - 17)
+        assert bad.meter_word & (1 << 31 - 17)
+        assert lab.log("meter-fatal")
+
+    run_lab(tmp_path, 1, work)
+
+
+@pytest.mark.req("L10")
+def test_a_counter_that_falls_is_not_used(tmp_path):
+    async def work(lab):
+        (meter,) = lab.meters
+        await lab.seconds(16 * 60)
+        meter.registers.offset = -100_000
+        await lab.seconds(15 * 60)
+        assert lab.log("counter-decreased")
+
+    run_lab(tmp_path, 1, work)
+
+
+def test_a_seconds_index_that_falls_is_told(tmp_path):
+    """DS v2.0 REQ.TLSHDLC.SMGW.70: decrementedTimestamp."""
+
+    async def work(lab):
+        (meter,) = lab.meters
+        await lab.seconds(130)
+        assert not lab.log("meter-time-fell")
+        meter.registers.clock_offset = -100
+        await lab.seconds(60)
+        assert len(lab.log("meter-time-fell")) == 1
+
+    run_lab(tmp_path, 1, work)
+
+
+# -- strangers, power, the line --------------------------------------------------------------------
+
+
+@pytest.mark.req("L13")
+@pytest.mark.req("LMN-17")
+def test_a_foreign_meter_gets_an_address_and_nothing_else(tmp_path):
+    async def work(lab):
+        known, stranger = lab.meters
+        await lab.seconds(120)
+        assert {s.sensor for s in lab.line.stations} == {m.id.server_id for m in lab.meters}
+        assert ready(lab) == {known.id.lower}
+        assert stranger.id.lower in lab.device.metering.unknown_meters
+        assert len(lab.log("meter-unknown")) == 1
+        assert not stranger.memory.paired
+        assert all(meter == known.id.lower for meter, _ in lab.device.metering.current)
+
+    run_lab(tmp_path, 2, work, known=1)
+
+
+@pytest.mark.req("L12")
+def test_an_overloaded_supply_switches_the_bus_off_until_it_is_gone(tmp_path):
+    """400 mA: all wired meters missing, lamp off; 100 mA: everybody is back."""
+
+    async def work(lab):
+        await lab.seconds(60)
+        lab.line.set_load(400)
+        for meter in lab.meters:
+            meter.power_off()
+        await lab.seconds(5)
+        assert not lab.line.stations
+        assert not lab.gateway.lamps.hdlc_station
+        assert len(lab.log("meter-missing")) == 2
+        assert lab.log("supply-overload")
+        sent = lab.rack.sim.busy_ns
+        await lab.seconds(60)
+        assert lab.rack.sim.busy_ns == sent  # not an octet
+        for meter in lab.meters:
+            meter.power_on()
+        lab.line.set_load(100)
+        await lab.seconds(60)
+        assert ready(lab) == keys_of(lab.meters)
+        assert lab.log("supply-restored")
+
+    run_lab(tmp_path, 2, work)
+
+
+@pytest.mark.parametrize(
+    ("faults", "least"),
+    [
+        (Faults(piece=1), 24),
+        (Faults(lost=20_000, seed=7), 23),
+        (Faults(bit_errors=100, seed=8), 23),
+        (Faults(swallowed=100, seed=9), 23),
+        (Faults(delay_ns=30_000_000), 24),
+        (Faults(echo=True), 24),
+    ],
+    ids=["one octet at a time", "loss", "bit errors", "swallowed", "delay", "echo"],
+)
+def test_registrations_survive_a_bad_line(tmp_path, faults, least):
+    """Six hours of quarter-hours; a value comes once, or is repeated and marked."""
+
+    async def work(lab):
+        await lab.seconds(6 * 3600 + 60)
+        for number, meter in enumerate(lab.meters):
+            rows = origin(lab, meter)
+            assert [r.target.seconds for r in rows] == [
+                world(START).seconds + 900 * (n + 1) for n in range(24)
+            ]
+            assert sum(not r.repeated for r in rows) >= least
+            fresh = ElectricityMeter(str(meter.id), world(START), seed=SEED + number)
+            for row in rows:
+                if not row.repeated:
+                    fresh.advance(type(lab.clock.now())(row.capture.ns))
+                    assert abs(row.value - fresh.import_reading) <= 1  # the answer's way
+        if faults.echo:
+            assert any("echo" in text for text in lab.log("line-fault"))
+
+    run_lab(tmp_path, 2, work, faults=faults)
+
+
+def test_a_wrong_speed_is_named(tmp_path):
+    """field-notes.md 8.2: octets but no frame."""
+
+    async def work(lab):
+        sim = lab.rack.sim
+        place = sim._places[id(lab.meters[0])]
+        place.baud = 460_800
+        lab.meters[0].receive = lambda data, now: lab.meters[0]._out.append((now, bytes(50)))
+        await lab.seconds(10)
+        faults = lab.log("line-fault")
+        assert any("921600" in text and "speed" in text for text in faults)
+        assert len(faults) == 1
+
+    run_lab(tmp_path, 1, work)
+
+
+@pytest.mark.parametrize(
+    ("fault", "value"),
+    [
+        ("silent", True),
+        ("bad_fcs", True),
+        ("foreign_source", 77),
+        ("flood", 30),
+        ("ignores_list", True),
+    ],
+)
+@pytest.mark.req("LMN-21")
+def test_a_faulty_meter_does_not_stop_the_others(tmp_path, fault, value):
+    """Never answers, wrong checksums, answers for another, floods: the bus serves the rest."""
+
+    async def work(lab):
+        setattr(lab.meters[2].faults, fault, value)
+        await lab.seconds(16 * 60)
+        assert keys_of(lab.meters[:2]) <= ready(lab)
+        for meter in lab.meters[:2]:
+            (row,) = origin(lab, meter)
+            assert not row.repeated
+        told = lab.log(
+            "frame-damaged", "station-conflict", "station-unasked", "meter-missing", "station-lost"
+        )
+        assert told
+
+    run_lab(tmp_path, 3, work)
+
+
+def test_noise_does_not_flood_the_log(tmp_path):
+    """Each kind at most every 15 minutes, with its number."""
+
+    async def work(lab):
+        lab.meters[1].faults.flood = 100
+        await lab.seconds(3600)
+        damaged = lab.log("frame-damaged")
+        assert 1 <= len(damaged) <= 5
+        assert lab.line.troubles.counts[TroubleKind.DAMAGE] > 20
+
+    run_lab(tmp_path, 2, work, known=1)
+
+
+# -- orders ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("LMN-N04")
+def test_every_transaction_of_the_table(tmp_path):
+    """DS v2.0 table 9.1: time, clock, log, stored values, a file, device information."""
+
+    async def work(lab):
+        (meter,) = lab.meters
+        await lab.seconds(2 * 3600)
+        now = lab.clock.now().seconds
+        answers = {}
+        answers["clock"] = await ordered(lab, meter, clock_state())
+        answers["set"] = await ordered(lab, meter, set_time(now, 3600, -12, 8))
+        answers["again"] = await ordered(lab, meter, clock_state())
+        meter.registers.tamper(lab.clock.now(), MAGNETIC)
+        answers["log"] = await ordered(lab, meter, read_log(0, now + 100))
+        wanted = registered_values([ACTIVE_ENERGY_IMPORT], now - 3600, now)
+        answers["stored"] = await ordered(lab, meter, wanted)
+        content = bytes(range(256)) * 20
+        for order in send_file("firmware.bin", "firmware", content):
+            messages, reason = await ordered(lab, meter, order)
+            assert messages is not None, reason
+        assert bytes(meter.server.file.data) == content
+        assert meter.server.file.complete
+        return answers, now
+
+    answers, _now = run_lab(tmp_path, 1, work, registering=True)
+    from lmn.sml import places
+    from lmn.sml.answers import contents, numbered, pack, refusals
+
+    assert all(reason == "" for _, reason in answers.values())
+    assert numbered(contents(answers["clock"][0])[places.CLOCK])[2] == 2  # not synchronised
+    assert refusals(answers["set"][0]) == ()
+    assert numbered(contents(answers["again"][0])[places.CLOCK])[1:3] == [3600, 0]
+    (row,) = pack(answers["log"][0]).periods
+    assert row.values[0].value == 9
+    stored = pack(answers["stored"][0])
+    assert stored.period_s == 900
+    assert len(stored.periods) == 5
+    assert [p.val_time.seconds % 900 for p in stored.periods] == [0] * 5
+
+
+@pytest.mark.req("LMN-N02")
+def test_crypto_reset_undoes_the_pairing_and_pairs_anew(tmp_path):
+    """SYM 06 and 07: the meter forgets, the gateway forgets, MK0 begins again."""
+
+    async def work(lab):
+        (meter,) = lab.meters
+        await lab.seconds(10)
+        before = meter.memory.certificate
+        counter = meter.memory.counter
+        lab.line.crypto_reset(meter.id.lower)
+        await lab.seconds(10)
+        assert lab.log("pairing-removed")
+        assert len(lab.log("pairing-done")) == 2
+        assert meter.memory.certificate != before
+        assert meter.memory.counter > counter
+        assert ready(lab) == keys_of(lab.meters)
+
+    run_lab(tmp_path, 1, work)
+
+
+@pytest.mark.req("LMN-N04")
+def test_certificates_are_renewed_over_the_running_session(tmp_path):
+    """UpdateMtrCertAndKey, UpdateSmgwCert: both sides take old and new while it happens."""
+
+    async def work(lab):
+        (meter,) = lab.meters
+        await lab.seconds(10)
+        before = (meter.memory.certificate, meter.memory.gateway_certificates[0])
+        results = []
+        lab.gateway.running.lmn.renew(meter.id.lower, results.append)
+        await lab.seconds(30)
+        assert results == [""]
+        assert meter.memory.certificate != before[0]
+        assert meter.memory.gateway_certificates[0] != before[1]
+        assert before[1] in meter.memory.gateway_certificates
+        assert ready(lab) == keys_of(lab.meters)
+        (station,) = lab.line.stations
+        assert lab.line.session_at(station).sessions == 2
+        await lab.gateway.power_off()
+        await lab.gateway.power_on()
+        await lab.seconds(30)
+        assert ready(lab) == keys_of(lab.meters)
+
+    run_lab(tmp_path, 1, work)
+
+
+def test_a_restarted_gateway_does_not_pair_again(tmp_path):
+    """Certificates are kept; addresses are not (DS v2.0 8.1: not persisted)."""
+
+    async def work(lab):
+        (meter,) = lab.meters
+        await lab.seconds(10)
+        certificate = meter.memory.certificate
+        await lab.gateway.power_off(orderly=False)
+        await lab.gateway.power_on()
+        await lab.seconds(30)
+        assert ready(lab) == keys_of(lab.meters)
+        assert meter.memory.certificate == certificate
+        assert len(lab.log("pairing-done")) == 1
+
+    run_lab(tmp_path, 1, work)
+
+
+def test_a_replaced_meter_that_forgot_everything_is_paired_again_by_crypto_reset(tmp_path):
+    """A meter that lost its keys refuses TLS (DM); the reset by SYM brings it back."""
+
+    async def work(lab):
+        (meter,) = lab.meters
+        await lab.seconds(10)
+        memory = meter.memory
+        memory.certificate = memory.key = b""
+        memory.gateway_certificates = ()
+        meter.link.reset()
+        await lab.seconds(60)
+        assert not ready(lab)
+        lab.line.crypto_reset(meter.id.lower)
+        await lab.seconds(60)
+        assert ready(lab) == keys_of(lab.meters)
+
+    run_lab(tmp_path, 1, work)
+
+
+@pytest.mark.parametrize("profile", ["tr-2025/default"])
+def test_the_profile_of_the_newer_edition(tmp_path, profile):
+    """Certificates of DS v2.0 chapter 3, capture time less the meter's delay."""
+
+    async def work(lab):
+        await lab.seconds(16 * 60)
+        assert ready(lab) == keys_of(lab.meters)
+        from cryptography import x509
+
+        own = x509.load_der_x509_certificate(lab.meters[0].memory.certificate)
+        assert own.subject.rfc4514_string() == f"CN={lab.meters[0].id.lower}.sm"
+        assert all(not r.repeated for r in origin(lab, lab.meters[0]))
+
+    run_lab(tmp_path, 1, work, profile=profile)
+
+
+@pytest.mark.req("LMN-N03")
+def test_the_gateway_as_tls_server(tmp_path):
+    """TR-03109-1 v1.0 3.3.4.1: both roles; which one is a setting."""
+    text = 'extends = "conexa-3.0/v3.87"\n[lmn_wired]\ntls_role = "server"\n'
+
+    async def main(clock):
+        meters = rack_of(2, clock.now(), tls_role="client")
+        home = wired_gateway(tmp_path / "gateway", meters)
+        (home / "server.toml").write_text(text)
+        config = (home / "config.toml").read_text()
+        config = config.replace('profile = "conexa-3.0/v3.87"', 'profile = "server.toml"')
+        (home / "config.toml").write_text(config)
+        async with WiredLab(home, clock, meters) as lab:
+            await lab.seconds(130)
+            assert ready(lab) == keys_of(meters)
+            assert len(lab.device.metering.current) == 4
+
+    run_virtual(main)
+
+
+def test_slow_meters_and_the_quirk_of_early_emh_firmware(tmp_path):
+    async def work(lab):
+        for meter in lab.meters:
+            meter.faults.latency_ms = 400
+        await lab.seconds(180)
+        assert ready(lab) == keys_of(lab.meters)
+
+    run_lab(tmp_path, 2, work, models=("eHZ-early", "MT631"))
+
+
+def test_the_interface_is_switched_off_and_on(tmp_path):
+    """TR-03109-1 v1.0 3.3.5: no octet on the line while it is off."""
+
+    async def work(lab):
+        await lab.seconds(10)
+        lab.gateway._settings_changed(Settings(), Settings(lmn_wired=False))
+        assert not lab.line.stations
+        sent = lab.rack.sim.busy_ns
+        await lab.seconds(60)
+        assert lab.rack.sim.busy_ns == sent
+        lab.gateway._settings_changed(Settings(lmn_wired=False), Settings())
+        await lab.seconds(60)
+        assert ready(lab) == keys_of(lab.meters)
+
+    run_lab(tmp_path, 1, work)
+
+
+def test_a_meter_profile_that_arrives_later_adopts_the_station(tmp_path):
+    """The station has its address; the profile makes it a meter, with pairing and all."""
+
+    async def work(lab):
+        (meter,) = lab.meters
+        await lab.seconds(30)
+        assert not ready(lab)
+        device = lab.device
+        put = wired_config(lab, meter)
+        with device.store.transaction():
+            device.reconfigure(put, device.now(lab.clock.now()))
+        put_keys_running(lab, meter)
+        lab.gateway._reconfigured(lab.gateway.config, put)
+        await lab.seconds(20)
+        assert ready(lab) == keys_of(lab.meters)
+
+    run_lab(tmp_path, 1, work, known=0)
+
+
+def wired_config(lab, meter):
+    from smgw_emu.core.meter_profile import Meter
+    from smgw_emu.core.wan_profiles import LmnProfile
+
+    config = lab.device.config
+    return msgspec.structs.replace(
+        config,
+        meter=(*config.meter, Meter(str(meter.id))),
+        lmn=(LmnProfile(str(meter.id), "LKS1", "TLS"),),
+    )
+
+
+def put_keys_running(lab, meter) -> None:
+    from hsm_sim.slots import lmn_master_key
+    from smgw_emu.bench.meters.wired.rack import master_key
+
+    lab.gateway.hsm.write_file(lmn_master_key(str(meter.id)), master_key(SEED, str(meter.id)))
+
+
+def test_time_on_the_bus_is_bounded(tmp_path):
+    """An hour with three meters polled each minute uses the line for a fraction of it."""
+
+    async def work(lab):
+        await lab.seconds(3600)
+        return lab.rack.sim.busy_ns
+
+    busy = run_lab(tmp_path, 3, work)
+    assert busy < HOUR // 100
+
+
+def test_orders_to_a_meter_that_is_gone_fail_by_name(tmp_path):
+    async def work(lab):
+        (meter,) = lab.meters
+        await lab.seconds(10)
+        meter.faults.silent = True
+        answers = []
+        lab.gateway.running.lmn.order(
+            meter.id.lower, read_information(), lambda m, why, _at: answers.append((m, why))
+        )
+        await lab.seconds(60)
+        ((messages, reason),) = answers
+        assert messages is None
+        assert reason
+        from smgw_emu.core.errors import SmgwError
+
+        with pytest.raises(SmgwError, match="no HDLC address"):
+            lab.gateway.running.lmn.order(meter.id.lower, read_information(), print)
+
+    run_lab(tmp_path, 1, work)
+
+
+assert OrderKind.READ
+assert RULES.baud == 921_600
