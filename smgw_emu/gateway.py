@@ -254,6 +254,7 @@ class Gateway:
             )
         )
         facilities.prepare = han.prepare
+        facilities.meter_state, facilities.meter_order = lmn.state_of, lmn.give
         facilities.reconfigured = self._reconfigured
         wakeup = self._wakeup_line(device)
         self.running = Running(device, self_test, han, lmn, wakeup, wan, facilities)

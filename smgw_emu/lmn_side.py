@@ -21,7 +21,7 @@ from smgw_emu.profiles import Profile
 from smgw_emu.transport.clock import Clock
 from smgw_emu.wired_line import WiredLine
 from smgw_emu.wired_line.line import LineParts, wired_meters
-from smgw_emu.wired_line.renewal import renew
+from smgw_emu.wired_line.named_orders import Done, give
 from smgw_emu.wired_line.session import Answer
 
 Protocol = Literal["sml", "hdlc"]
@@ -199,13 +199,24 @@ class LmnSide:
                 return line
         raise SmgwError(f"meter {meter} has no HDLC address")
 
-    def renew(self, meter: str, done: Callable[[str], None]) -> None:
-        """Renew the certificates of a wired meter and towards it; ``done`` gets "" or the fault.
+    def state_of(self, meter: str) -> tuple[str, int]:
+        """Return a wired meter's state in words and its HDLC address, 0 for none."""
+        if meter in self.book.missing:
+            return "missing", 0
+        for line in self.wired:
+            session = line.session(meter)
+            if session is not None:
+                return str(session.state), session.station.address
+        return "not on a bus", 0
+
+    def give(self, meter: str, order: str, done: Done) -> None:
+        """Give a wired meter an order by name; ``done`` is called with its result.
 
         Raises:
-            SmgwError: it has no HDLC address.
+            SmgwError: it has no HDLC address, or there is no such order.
         """
-        renew(self.line_of(meter), meter, done)
+        now = self._device.now(self._clock.now())
+        give(self.line_of(meter), meter, order, now, done)
 
     def order(self, meter: str, order: Order, answer: Answer) -> None:
         """Give an order to a wired meter.

@@ -172,6 +172,7 @@ async def wan_lab(
     *,
     interval: int = 60 * SECOND,
     on: bool = True,
+    plug: tuple[str, socket.socket] | None = None,
     **factory: Any,
 ) -> AsyncIterator[WanLab]:
     """A market with one factory gateway, switched on."""
@@ -183,6 +184,8 @@ async def wan_lab(
     meter = ElectricityMeter(METER, clock.now(), seed=1)
     transmitter = Transmitter(meter.frame, output, clock, interval)
     gateway.connect("lmn", theirs)
+    if plug is not None:
+        gateway.connect(*plug, "hdlc")
     if on:
         await gateway.power_on()
     transmitter.start()

@@ -66,6 +66,29 @@ def capture(gwa: Path, device: str, contract: str) -> None:
     print_json(send_order(gwa, "POST", "capture", device=device, contract=contract))
 
 
+@click.command("meter")
+@gwa_option
+@click.argument("device")
+@click.argument("meter")
+@click.argument("order", default="")
+def meter(gwa: Path, device: str, meter: str, order: str) -> None:
+    r"""Show a wired meter's state, or give it an ORDER and wait for the result.
+
+    \b
+    crypto-reset   undo the pairing (it is paired anew at once)
+    renew          new certificates for meter and gateway
+    reset-tamper   clear magnetic and mechanical tamper
+    information    type, id, firmware, hardware
+    set-time       bring the legal time
+    clock          state of its clock
+    log            its event log
+    """
+    if order:
+        print_json(send_order(gwa, "POST", "meter", device=device, meter=meter, order=order))
+    else:
+        print_json(send_order(gwa, "GET", "meter", device=device, meter=meter))
+
+
 @click.command("versions")
 @gwa_option
 @click.argument("device")
@@ -82,4 +105,4 @@ def versions(gwa: Path, device: str, as_json: bool) -> None:
                    f"  {ended:<20}  {row['state']}")  # fmt: skip
 
 
-COMMANDS = (read, day, switch, control, capture, versions)
+COMMANDS = (read, day, switch, control, capture, meter, versions)

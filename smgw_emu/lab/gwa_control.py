@@ -91,6 +91,8 @@ class GwaControl:
             ("/v1/capture", "POST", self._capture),
             ("/v1/versions", "GET", self._versions),
             ("/v1/self-test", "POST", self._self_test),
+            ("/v1/meter", "GET", self._meter_state),
+            ("/v1/meter", "POST", self._meter_order),
             ("/v1/clock", "POST", self._clock),
             ("/v1/decommission", "POST", self._decommission),
         ]
@@ -203,6 +205,17 @@ class GwaControl:
 
     async def _versions(self, request: Request) -> Any:
         return await (await self._session(request)).versions()
+
+    async def _meter_state(self, request: Request) -> Any:
+        session = await self._session(request)
+        return await session.meter_state(request.query_params["meter"])
+
+    async def _meter_order(self, request: Request) -> Any:
+        query = request.query_params
+        session = await self._session(request)
+        answer = await session.meter_order(query["meter"], query["order"])
+        result = answer.data.value if answer.data is not None else ""
+        return {"status": answer.status, "result": result}
 
     async def _self_test(self, request: Request) -> Any:
         answer = await (await self._session(request)).self_test()

@@ -139,6 +139,7 @@ class WanSide:
         facilities.read_now = self._read_now
         facilities.read_day = self._read_day
         facilities.deadlines_moved = hooks.arm
+        facilities.to_send = self.wake
         facilities.dispose = self._dispose
 
     # -- life ------------------------------------------------------------------------------

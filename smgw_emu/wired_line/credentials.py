@@ -45,6 +45,10 @@ _SLOT = "lmn-slot"
 _COUNTER = "lmn-counter"
 
 
+def _pairing(lmn: LmnProfile | None) -> tuple[str, str]:
+    return ("", "") if lmn is None else (lmn.server_id, lmn.quirk)
+
+
 class _ModuleRandom:
     """The module's generator as a source of keys: reproducible where the module is."""
 
@@ -86,6 +90,10 @@ class MeterCredentials:
         self._made: Credentials | None = None
 
     # -- state -----------------------------------------------------------------------------
+
+    def differs(self, lmn: LmnProfile | None) -> bool:
+        """Tell whether another communication profile would pair otherwise."""
+        return _pairing(self._lmn) != _pairing(lmn)
 
     @property
     def has_master_key(self) -> bool:

@@ -183,8 +183,10 @@ class WiredLine:
         now = self._p.clock.now()
         self._step(lambda: session.order(order, answer, now))
 
-    def crypto_reset(self, meter: str) -> None:
-        """Undo the pairing with a meter.
+    def crypto_reset(
+        self, meter: str, done: Callable[[str, str], None] = lambda _result, _failed: None
+    ) -> None:
+        """Undo the pairing with a meter; ``done`` is called with ("", "") or with what failed.
 
         Raises:
             SmgwError: the meter is not on this line.
@@ -193,7 +195,7 @@ class WiredLine:
         if session is None:
             raise SmgwError(f"meter {meter} has no HDLC address on {self.name}")
         now = self._p.clock.now()
-        self._step(lambda: session.crypto_reset(now))
+        self._step(lambda: session.crypto_reset(now, done))
 
     def rebuild(self, meter: str) -> None:
         """Begin a new TLS session with a meter."""
@@ -213,7 +215,7 @@ class WiredLine:
                 session = self._sessions.get(station.address)
                 meter = self._meter_of(station)
                 known = session.credentials.meter if session is not None else ""
-                if known != meter or (session is not None and session.state is SessionState.NO_KEY):
+                if known != meter or (session is not None and self._is_stale(session)):
                     self._drop_session(station, "profiles have changed", now)
                     self._adopt(station, now)
             for meter in list(self._readers):
@@ -222,6 +224,12 @@ class WiredLine:
                     self._readers[meter].plan(self._p.device.now(now))
 
         self._step(work)
+
+    def _is_stale(self, session: MeterSession) -> bool:
+        """Whether a session would begin otherwise now: a key has come, or how to use it."""
+        credentials = session.credentials
+        unpaired = session.state is not SessionState.RESETTING and not credentials.paired
+        return unpaired or credentials.differs(self._lmn(credentials.meter))
 
     def _meter_of(self, station: Station) -> str:
         """Return the key of the configured meter behind a station, "" for a foreign one."""
@@ -329,6 +337,9 @@ class WiredLine:
 
         def ready() -> None:
             self._log("meter-session", outcome="S", subject=f"{meter}.sm", meter=meter)
+            reader = self._readers.get(meter)
+            if reader is not None and not reader.read:
+                reader.due = self._p.device.now(self._p.clock.now())  # the first reading at once
 
         def ended(reason: str) -> None:
             self._log(
@@ -342,6 +353,10 @@ class WiredLine:
         """Return the device's time, for certificates."""
         seconds = self._p.device.now(self._p.clock.now()).seconds
         return datetime.fromtimestamp(seconds, UTC)
+
+    def tell(self, event: str, **parameters: Any) -> None:
+        """Write to the logbooks."""
+        self._log(event, **parameters)
 
     def _log(self, event: str, **parameters: Any) -> None:
         device = self._p.device

@@ -127,6 +127,7 @@ class MeterSession:
         self._closing = ""
         self._arrival = WorldTime(0)
         self.sessions = 0
+        self._reset_done: Callable[[str, str], None] | None = None
 
     # -- orders ----------------------------------------------------------------------------
 
@@ -146,9 +147,15 @@ class MeterSession:
         """Tell whether an order of that kind waits or is under way."""
         return any(job.order.kind is kind for job in self._jobs)
 
-    def crypto_reset(self, now: WorldTime) -> None:
-        """Take the association out of the meter and of the gateway (DS v2.0 8.3.2)."""
+    def crypto_reset(
+        self, now: WorldTime, done: Callable[[str, str], None] = lambda _result, _failed: None
+    ) -> None:
+        """Take the association out of the meter and of the gateway (DS v2.0 8.3.2).
+
+        ``done`` is called with ("", "") or with what failed first; it is tried again then.
+        """
         self.reset_ordered = True
+        self._reset_done = done
         self._restart("crypto reset", now)
 
     def rebuild(self, now: WorldTime) -> None:
@@ -271,6 +278,13 @@ class MeterSession:
         pause = self._profile.lmn_bus.reopen_ms * SECOND // 1000 if lost else self._retry_s * SECOND
         self._retry_at = now + pause
         self._hooks.failed(str(state), reason)
+        if self.reset_ordered:
+            self._report_reset(reason)
+
+    def _report_reset(self, failed: str) -> None:
+        done, self._reset_done = self._reset_done, None
+        if done is not None:
+            done("", failed)
 
     # -- SYM -------------------------------------------------------------------------------
 
@@ -308,6 +322,7 @@ class MeterSession:
         if self.state is SessionState.RESETTING:
             self.credentials.forget()
             self.reset_ordered = False
+            self._report_reset("")
         else:
             self.credentials.commit()
         self._sequence = None

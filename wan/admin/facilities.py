@@ -8,6 +8,7 @@ from datetime import date
 
 from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.device import Device
+from smgw_emu.core.errors import SmgwError
 from smgw_emu.core.images import ImageStore
 from smgw_emu.core.instants import DeviceTime
 from smgw_emu.core.outbox import Outbox
@@ -16,6 +17,10 @@ from smgw_emu.core.wan_profiles import Settings
 from wan.admin.keys import KeyRing
 from wan.cosem.documents import MethodResponse, write_response
 from wan.cosem.service import Reply
+
+
+def _no_order(meter: str, _order: str, _done: Callable[[str, str], None]) -> None:
+    raise SmgwError(f"meter {meter} is on no bus")
 
 
 @dataclass(slots=True)
@@ -35,9 +40,12 @@ class Facilities:
         read_now: queues the newest values of a contract; returns the number of messages.
         read_day: queues the daily values of a contract (TAF6); returns the number of messages.
         deadlines_moved: something is due earlier than it was.
+        to_send: a message waits in the outbox.
         used_kib: size of the value store.
         dispose: the keys shall be destroyed.
         activate: a verified image shall be activated at a moment, "" for now.
+        meter_state: state of a wired meter in words, and its HDLC address, 0 for none.
+        meter_order: gives a wired meter an order by name; the result comes later, (text, failure).
     """
 
     device: Device
@@ -52,18 +60,26 @@ class Facilities:
     read_now: Callable[[UsagePoint], int] = lambda _point: 0
     read_day: Callable[[UsagePoint, date], int] = lambda _point, _day: 0
     deadlines_moved: Callable[[], None] = lambda: None
+    to_send: Callable[[], None] = lambda: None
     used_kib: Callable[[], int] = lambda: 0
     dispose: Callable[[], None] = lambda: None
     activate: Callable[[str, str], None] = lambda _image, _moment: None
+    meter_state: Callable[[str], tuple[str, int]] = lambda _meter: ("not on a bus", 0)
+    meter_order: Callable[[str, str, Callable[[str, str], None]], None] = _no_order
     _waiting: dict[str, list[Reply]] = field(default_factory=dict)
 
     def answer_later(self, what: str, reply: Reply) -> None:
         """Remember who waits for the end of ``what``."""
         self._waiting.setdefault(what, []).append(reply)
 
+    def forget(self, what: str) -> None:
+        """Nobody will be answered after all."""
+        self._waiting.pop(what, None)
+
     def finished(self, what: str, response: MethodResponse) -> None:
         """Put the answers of all who wait into the outbox (Anlage II 7.5)."""
-        for reply in self._waiting.pop(what, []):
+        waiting = self._waiting.pop(what, [])
+        for reply in waiting:
             self.outbox.add(
                 "result",
                 reply.contact,
@@ -72,3 +88,5 @@ class Facilities:
                 about={"cid": reply.cid, "what": what},
                 message_id=reply.cid,
             )
+        if waiting:
+            self.to_send()

@@ -28,6 +28,7 @@ from wan.admin.facilities import Facilities
 from wan.admin.image_object import ImageObject
 from wan.admin.keys import check_partner
 from wan.admin.log_object import LOGS, LogObject
+from wan.admin.meter_object import MeterObject
 from wan.admin.objects import (
     ClockObject,
     DeviceName,
@@ -121,6 +122,10 @@ class GatewayTree:
             if f"{point.name}.sm" == ldev:
                 item = ContractObject(self._f, point)
                 return {(item.class_id, item.name): item}
+        for meter in self._f.device.config.meter:
+            if f"{meter.key}.sm" == ldev:
+                known = MeterObject(self._f, meter)
+                return {(known.class_id, known.name): known}
         return {}
 
     def _provider(self, ldev: str, class_id: int, name: str) -> tuple[Provider, ClassSpec]:
@@ -356,4 +361,6 @@ class GatewayTree:
             module.write_file(name, found.secrets["master_key"])
         except SecurityModuleError as error:
             raise CosemError(500, f"the security module refuses: {error}", "master_key") from error
+        # a new key begins a new row of counters (TR-03116-3 7.1)
+        self._f.device.store.set_meta(f"lmn-counter {found.record.key}", "0")
         self._f.device.logbooks.write("pairing-key", self._f.now(), meter=found.record.key)

@@ -137,11 +137,12 @@ class Commissioning:
             session = await self._certificates(session)
         await self._put(session, "market participants", self._plan.participants)
         await self._put(session, "meter profiles", [meter for meter, _ in self._plan.meters])
+        await self._put(session, "LMN profiles", self._plan.lmn)
         await self._pairing(session)
         await self._put(session, "consumer access", self._plan.consumers)
         await self._put(session, "technicians", self._plan.technicians)
         plan = self._plan
-        others: list[Record] = [*plan.han, *plan.lmn, *plan.cls, *plan.proxies]
+        others: list[Record] = [*plan.han, *plan.cls, *plan.proxies]
         await self._put(session, "other profiles", others)
         await self._put(session, "evaluation profiles", self._plan.points)
         await self._check(session)

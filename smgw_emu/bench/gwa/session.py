@@ -12,12 +12,13 @@ from typing import Any
 from hsm_sim import Purpose
 from smgw_emu.bench.pki import TestPki, der
 from smgw_emu.core.administration import Record, record_key
-from smgw_emu.core.errors import SmgwError
+from smgw_emu.core.errors import ConfigError, SmgwError
 from smgw_emu.transport.http import Answer, Headers
 from smgw_emu.transport.web import WebCaller
 from wan.admin.contract_object import CONTRACT
 from wan.admin.image_object import IMAGES
 from wan.admin.log_object import LOGS
+from wan.admin.meter_object import METER, ORDERS
 from wan.admin.objects import CLOCK, GATEWAY, SETTINGS, VERSIONS
 from wan.admin.profiles import ProfileTable
 from wan.admin.security_object import SECURITY
@@ -132,9 +133,12 @@ class GatewaySession:
         """Read a resource."""
         return (await self.request("GET", path)).body
 
-    async def attributes(self, class_id: int, name: str, query: str = "") -> dict[str, Any]:
-        """Read an object of the management logical device: attribute name -> value."""
-        path = f"{self._root}/objects/{class_id}-{name}{query}"
+    async def attributes(
+        self, class_id: int, name: str, query: str = "", *, ldev: str = ""
+    ) -> dict[str, Any]:
+        """Read an object, by default of the management logical device: attribute name -> value."""
+        root = f"/smgw/cosem/ldevs/{ldev}" if ldev else self._root
+        path = f"{root}/objects/{class_id}-{name}{query}"
         item = read_object_document(await self.get(path))
         spec = load_classes()[class_id]
         return {
@@ -156,12 +160,15 @@ class GatewaySession:
         answer = await self.request("POST", path, write_request(data) if data else b"")
         return read_response(answer.body) if answer.body else MethodResponse(0)
 
-    async def call_later(self, class_id: int, name: str, index: int) -> MethodResponse:
+    async def call_later(
+        self, class_id: int, name: str, index: int, *, ldev: str = ""
+    ) -> MethodResponse:
         """Run a method whose answer comes over ADMIN-SERVICE (Anlage II 7.5)."""
         cid = f"uuid:{uuid.uuid4()}"
         contact = _EVENTS.format(self.device.lower())
         waiting = self._expect(cid)
-        path = f"{self._root}/objects/{class_id}-{name}/methods/{index}"
+        root = f"/smgw/cosem/ldevs/{ldev}" if ldev else self._root
+        path = f"{root}/objects/{class_id}-{name}/methods/{index}"
         headers = [("x-CID", cid), ("x-ContactURI", f"https://gwa{contact}")]
         answer = await self.request("POST", path, headers=headers)
         if answer.status != 202:
@@ -266,6 +273,23 @@ class GatewaySession:
             dict(zip(names, (item.value for item in row.value), strict=True))
             for row in found["versions"]
         ]
+
+    async def meter_state(self, meter: str) -> dict[str, Any]:
+        """Read state and HDLC address of a wired meter."""
+        shown = await self.attributes(65005, METER, ldev=f"{meter.lower()}.sm")
+        return {name: shown[name] for name in ("state", "address")}
+
+    async def meter_order(self, meter: str, order: str) -> MethodResponse:
+        """Give a wired meter an order by name; the answer comes over ADMIN-SERVICE.
+
+        Raises:
+            ConfigError: no such order.
+        """
+        numbers = {name: number for number, name in ORDERS.items()}
+        if order not in numbers:
+            raise ConfigError(f"no order {order!r}; there are: {', '.join(numbers)}")
+        ldev = f"{meter.lower()}.sm"
+        return await self.call_later(65005, METER, numbers[order], ldev=ldev)
 
     async def self_test(self) -> MethodResponse:
         """Run a self-test and wait for its result."""

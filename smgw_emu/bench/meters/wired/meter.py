@@ -33,7 +33,7 @@ from smgw_emu.transport.tls import Data, Ended, Established, TlsConnection, TlsE
 from smgw_emu.wired_line.records import RecordPacker
 
 _HASHES: dict[int, HashAlgorithm] = {32: SHA256(), 48: SHA384(), 64: SHA512()}
-_NOISE_PAUSE = 100 * MILLISECOND
+_NOISE_PAUSE = (60, 200)  # ms
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class MeterFaults:
         late_slots: it answers broadcasts so many slots late.
         bad_fcs: its answers have a wrong checksum.
         ignores_list: it answers allocations although it is listed.
-        flood: octets of noise it sends every 100 ms, whoever speaks.
+        flood: octets of noise it sends about every 130 ms, whoever speaks.
         foreign_source: it answers under this address.
         latency_ms: from a request to its answer.
         turnaround_us: from a command's end to the answer's begin.
@@ -151,7 +151,7 @@ class WiredMeter:
     def on_deadline(self, now: WorldTime) -> None:
         """Hand answers that are ready to the link."""
         if self.faults.flood and now >= self._noise_at:
-            self._noise_at = now + _NOISE_PAUSE
+            self._noise_at = now + self._chance.randrange(*_NOISE_PAUSE) * MILLISECOND
             noise = bytes(self._chance.randrange(256) for _ in range(self.faults.flood))
             self._out.append((now, noise))
         ready = [data for at, data in self._later if at <= now]
