@@ -79,11 +79,26 @@ def _rows(state: dict[str, Any]) -> list[tuple[str, str]]:
         counts = f"{line['frames']} frames, {line['damaged']} damaged"
         text = f"{line['port']}  {health}, {counts}, last {line['last_frame'] or '-'}"
         rows.append(("meter port", text))
+    for bus in state.get("wired", []):
+        rows += _wired_rows(bus)
+    rows += [("missing meter", meter) for meter in state.get("missing_meters", [])]
     for value in state.get("current", []):
         unit = {27: "W", 30: "Wh"}.get(value["unit"], f"unit {value['unit']}")
         rows.append(("meter", f"{value['meter']}  {value['obis']}  {value['value']} {unit}"))
     rows += [("unknown meter", f"{meter}  (not configured, dropped)") for meter in
              state.get("unknown_meters", [])]  # fmt: skip
+    return rows
+
+
+def _wired_rows(bus: dict[str, Any]) -> list[tuple[str, str]]:
+    health = "ready" if bus["ready"] else "lost"
+    troubles = ", ".join(f"{count} {kind}" for kind, count in bus["troubles"].items() if count)
+    text = f"{bus['port']}  {health}, {bus['frames']} frames, {troubles or 'no trouble'}"
+    rows = [("HDLC bus", text)]
+    rows += [("HDLC fault", fault) for fault in bus["faults"]]
+    for station in bus["stations"]:
+        shown = f"{station['meter']}  {station['state']}, since {station['since']}"
+        rows.append((f"HDLC {station['address']}", shown))
     return rows
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 import pytest
+from mbedtls import pk, tls, x509
+from mbedtls.exceptions import TLSError
 from support import START, run_virtual, world
-from wired_lab import PROFILE, RULES, SEED, PrimaryNode, WiredLab, rack_of, wired_gateway
+from wired_lab import PROFILE, RULES, SEED, WiredLab, rack_of, wired_gateway
 
 from lmn.sml import SmlFile, SmlReceiver
 from lmn.sml.orders import encode_order, read_registers
@@ -15,10 +15,8 @@ from smgw_emu.bench.meters.wired.meter import WiredMeter
 from smgw_emu.core.instants import SECOND
 from smgw_emu.core.obis import ACTIVE_ENERGY_EXPORT, ACTIVE_ENERGY_IMPORT
 
-mbedtls = pytest.importorskip("mbedtls", reason="python-mbedtls is not installed")
-from mbedtls import pk, tls, x509
-from mbedtls.exceptions import TLSError
-
+# mbedTLS 2.28 cannot read the empty names of Annex B: the certificates of the newer edition
+NEWER = "tr-2025/default"
 _SUITES = ("TLS-ECDHE-ECDSA-WITH-AES-128-CBC-SHA256", "TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256")
 
 
@@ -26,7 +24,6 @@ class MbedMeter(WiredMeter):
     """A meter whose TLS is mbedTLS; HDLC, SYM and SML stay ours."""
 
     suites = _SUITES
-    fragment = tls.MaxFragmentLength.INTERNAL if hasattr(tls, "MaxFragmentLength") else None
 
     def _opened(self, sap: int, now) -> None:
         self._engine = None
@@ -58,10 +55,7 @@ class MbedMeter(WiredMeter):
         engine.receive_from_network(data)
         try:
             if not self.handshaken:
-                engine.do_handshake()
-                self.handshaken = True
-                self.tls_sessions += 1
-                self.shown = (engine.cipher(), engine.negotiated_tls_version())
+                self._shake(engine, now)
             else:
                 self._read(engine, now)
         except (tls.WantReadError, tls.WantWriteError):
@@ -71,6 +65,17 @@ class MbedMeter(WiredMeter):
             self._engine = None
             return
         self._drain(engine, now)
+
+    def _shake(self, engine, now) -> None:
+        """Go on with the handshake; mbedTLS wants its output taken in between."""
+        while engine._handshake_state is not tls.HandshakeStep.HANDSHAKE_OVER:
+            try:
+                engine.do_handshake()
+            except tls.WantWriteError:
+                self._drain(engine, now)
+        self.handshaken = True
+        self.tls_sessions += 1
+        self.shown = (engine.cipher(), engine.negotiated_tls_version())
 
     def _read(self, engine, now) -> None:
         for item in self._sml.receive(engine.read(65_536)):
@@ -109,7 +114,7 @@ def test_the_gateway_reads_meters_whose_tls_is_mbedtls(tmp_path, suite):
 
     async def main(clock):
         meters = mbed_rack(2, clock.now(), suite)
-        home = wired_gateway(tmp_path / "gateway", meters)
+        home = wired_gateway(tmp_path / "gateway", meters, profile=NEWER)
         async with WiredLab(home, clock, meters) as lab:
             await lab.seconds(130)
             assert all(m.tls_sessions == 1 for m in meters), [m.failed for m in meters]
@@ -123,9 +128,7 @@ def test_the_gateway_reads_meters_whose_tls_is_mbedtls(tmp_path, suite):
         fresh.advance(type(world(START))(capture.ns))
         assert abs(value - fresh.import_reading) <= 1
         assert (scaler, unit) == (-1, 30)
-    assert {cipher[0] for cipher, _ in shown} <= set(suite) or all(
-        str(cipher) in str(suite) for cipher, _ in shown
-    )
+    assert all(str(cipher) in str(suite) for cipher, _ in shown), shown
 
 
 def test_mbedtls_refuses_a_gateway_it_was_not_paired_with(tmp_path):
@@ -133,13 +136,11 @@ def test_mbedtls_refuses_a_gateway_it_was_not_paired_with(tmp_path):
 
     async def main(clock):
         meters = mbed_rack(1, clock.now())
-        home = wired_gateway(tmp_path / "gateway", meters)
+        home = wired_gateway(tmp_path / "gateway", meters, profile=NEWER)
         async with WiredLab(home, clock, meters) as lab:
             await lab.seconds(20)
             (meter,) = meters
             memory = meter.memory
-            stranger = rack_of(2, clock.now())[1]
-            assert stranger.memory is not memory
             memory.gateway_certificates = (memory.certificate,)  # not the gateway's
             lab.line.rebuild(meter.id.lower)
             await lab.seconds(30)
@@ -161,7 +162,6 @@ def test_orders_are_sml_for_others():
     reader.add(data)
     frame = reader.get_frame()
     assert frame is not None
-    assert bytes(frame.bytes if hasattr(frame, "bytes") else frame.buffer) is not None
     end, found = SmlBase.find_frame(bytearray(data))
     assert end == len(data)
     assert len(found) == 4
@@ -206,7 +206,3 @@ def test_answers_to_get_list_are_registers_for_smllib():
         shown = values[obis.hex]
         assert (shown.value, shown.scaler, shown.unit) == (one.value, one.scaler, one.unit)
     assert values["0100010800ff"].status == meter.registers.status(now)
-
-
-assert PrimaryNode
-assert dt

@@ -5,11 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 from support import START, run_virtual, world
-from wired_lab import PROFILE, RULES, SEED, WiredLab, put_keys, rack_of, wired_gateway
+from wired_lab import PROFILE, SEED, WiredLab, put_keys, rack_of, wired_gateway
 
 from lmn.bus import TroubleKind
 from lmn.sml.orders import (
-    OrderKind,
     clock_state,
     read_information,
     read_log,
@@ -769,7 +768,3 @@ def test_orders_to_a_meter_that_is_gone_fail_by_name(tmp_path):
             lab.gateway.running.lmn.order(meter.id.lower, read_information(), print)
 
     run_lab(tmp_path, 1, work)
-
-
-assert OrderKind.READ
-assert RULES.baud == 921_600
