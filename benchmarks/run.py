@@ -25,6 +25,7 @@ import structlog
 from market_bench import bench_commissioning, bench_delivery, bench_fleet
 from tariff_bench import bench_month, bench_year
 from wan_bench import bench_cms, bench_module, bench_tls
+from wired_bench import bench_wired
 
 ROOT = Path(__file__).resolve().parent.parent
 SMGW = str(Path(sys.executable).with_name("smgw"))
@@ -331,6 +332,7 @@ if __name__ == "__main__":
     bench_tls(row)
     bench_gateway()
     bench_day()
+    bench_wired(row)
     bench_month(row)
     bench_year(row)
     bench_commissioning(row, cpu_seconds)

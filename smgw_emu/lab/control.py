@@ -10,6 +10,8 @@ HTTP on loopback only. Resources below ``/v1``:
 * ``GET clock``, ``POST clock`` - ``{"speed": 60}``, ``{"pause": true}``, ``{"advance_s": 900}``,
   ``{"device_offset_ms": 5000, "device_valid": false}``
 * ``POST link`` - ``{"ethernet": false}``, ``{"modem": "kein-empfang"}``: the WAN below IP
+* ``POST lmn`` - ``{"meter": ID, "order": "information"}``: an order to a wired meter, with its
+  result; ``{"port": NAME, "load_ma": 400}``: load on the 12 V output of a wired LMN port
 * ``POST power`` - ``{"action": "off" | "on" | "cycle" | "cut"}``
 """
 
@@ -42,6 +44,7 @@ from smgw_emu.lab.state import gateway_state, lamps_json, log_json
 from smgw_emu.transport.clock import VirtualClock
 
 MAX_ADVANCE_S = 400 * DAY // SECOND
+MAX_LOAD_MA = 100_000
 MAX_BODY = 65_536  # own choice, like MAX_ADVANCE_S: more than a year in one order
 _LOGS = ("system", "calibration", "consumer")
 
@@ -59,6 +62,15 @@ class ClockOrder(msgspec.Struct, forbid_unknown_fields=True):
     speed: float | None = None
     pause: bool | None = None
     advance_s: float | None = None
+
+
+class LmnOrder(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of ``POST lmn``: an order to a meter, or a load on a port's supply ("": all ports)."""
+
+    meter: str = ""
+    order: str = ""
+    port: str = ""
+    load_ma: int | None = None
 
 
 class PowerOrder(msgspec.Struct, forbid_unknown_fields=True):
@@ -162,6 +174,7 @@ class ControlServer:
             Route("/v1/clock", self._route(self._clock_get), methods=["GET"]),
             Route("/v1/clock", self._route(self._clock_set), methods=["POST"]),
             Route("/v1/link", self._route(self._link), methods=["POST"]),
+            Route("/v1/lmn", self._route(self._lmn), methods=["POST"]),
             Route("/v1/power", self._route(self._power), methods=["POST"]),
         ]
         # a web page elsewhere must not reach the lab through a rebound name
@@ -262,6 +275,33 @@ class ControlServer:
         now = msgspec.structs.asdict(self._gateway.config.link)
         self._gateway.set_link(msgspec.convert(now | changes, Link))
         return await self._state(request)
+
+    async def _lmn(self, request: Request) -> dict[str, Any]:
+        order = msgspec.json.decode(await _body(request), type=LmnOrder)
+        running = self._gateway.running
+        if running is None:
+            raise SmgwError("the device is not running")
+        if order.load_ma is not None:
+            if not 0 <= order.load_ma <= MAX_LOAD_MA:
+                raise SmgwError(f"load_ma must be 0 to {MAX_LOAD_MA}")
+            lines = [line for line in running.lmn.wired if order.port in {"", line.name}]
+            if not lines:
+                raise SmgwError(f"no wired LMN port {order.port!r}")
+            for line in lines:
+                line.set_load(order.load_ma)
+        if not order.order:
+            return await self._state(request)
+        finished: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
+
+        def done(result: str, failed: str) -> None:
+            if not finished.done():
+                finished.set_result((result, failed))
+
+        running.lmn.give(order.meter.lower(), order.order, done)
+        result, failed = await finished
+        return {"meter": order.meter.lower(), "order": order.order, "result": result} | (
+            {"error": failed} if failed else {}
+        )
 
     async def _power(self, request: Request) -> dict[str, Any]:
         order = msgspec.json.decode(await _body(request), type=PowerOrder)

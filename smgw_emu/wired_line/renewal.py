@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hsm_sim import SecurityModuleError
 from lmn.sml.answers import refusals
 from lmn.sml.messages import Message
 from lmn.sml.orders import Order, update_gateway_certificate, update_meter_key
@@ -30,16 +31,23 @@ def renew(line: WiredLine, meter: str, done: Done) -> None:
     session = line.session(meter)
     assert session is not None
     credentials = session.credentials
-    certificate, key = credentials.make_for_meter(line.date())
-    credentials.offer_meter_certificate(certificate)
+    try:
+        certificate, key = credentials.make_for_meter(line.date())
+        credentials.offer_meter_certificate(certificate)
+    except SecurityModuleError as error:
+        done(str(error))
+        return
 
     def ask(order: Order, then: Callable[[], None]) -> None:
         def answer(messages: list[Message] | None, reason: str, _at: WorldTime) -> None:
             failed = reason or ", ".join(refusals(messages or []))
+            if not failed:
+                try:
+                    then()
+                except SecurityModuleError as error:
+                    failed = str(error)
             if failed:
                 done(f"{order.kind}: {failed}")
-            else:
-                then()
 
         line.order(meter, order, answer)
 

@@ -313,7 +313,10 @@ class MeterSession:
             case Send():
                 self._say(outcome, now)
             case Finished():
-                self._paired()
+                try:
+                    self._paired()
+                except SecurityModuleError as error:
+                    self._fail(self.state, str(error), now)
             case Failed(reason):
                 self._fail(self.state, reason, now)
 
@@ -379,7 +382,10 @@ class MeterSession:
         self.sessions += 1
         self._retry_s = 0
         self.station.link.expecting = False
-        self.credentials.shown(certificate)
+        try:
+            self.credentials.shown(certificate)
+        except SecurityModuleError as error:
+            self._hooks.failed(str(self.state), str(error))
         self._hooks.ready()
         self._work(now)
 
