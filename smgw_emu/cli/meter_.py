@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +21,8 @@ from smgw_emu.profiles import DEFAULT_PROFILE, Profile, ProfileError, load
 from smgw_emu.transport.clock import SystemClock
 
 if TYPE_CHECKING:
-    from smgw_emu.bench.bus import Faults
-    from smgw_emu.bench.meters.wired import WiredMeter
+    from smgw_emu.bench.bus import Faults, LiveBus
+    from smgw_emu.bench.meters.wired import Rack, WiredMeter
 
 
 @click.group("meter")
@@ -122,6 +124,9 @@ def wired(
     """Wired meters on an RS-485 bus: HDLC, pairing, TLS, SML; they speak when they are asked.
 
     Prints each meter's id, then where the bus is ("bus /dev/pts/4"), and runs until Ctrl-C.
+    Commands on standard input, one a line, METER an id or its number: "tamper METER magnetic"
+    (mechanical, fatal), "clear METER", "unplug METER", "plug METER", "off METER", "on METER",
+    "silent METER on" (off).
     """
     from smgw_emu.bench.bus import Faults
     from smgw_emu.bench.meters.wired import CATALOG, delivery_note, make_meters
@@ -175,9 +180,42 @@ async def _serve_bus(
         paired = "paired" if meter.memory.paired else "not paired"
         click.echo(f"meter {meter.id} {model.maker} {model.name} {paired}")
     click.echo(f"bus {wire.name}")
+    listening = _listen(bus, rack, clock)
     try:
         await stop.wait()
     finally:
+        if listening:
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
         bus.stop()
         if memory is not None:
             save_memory(meters, memory)
+
+
+def _listen(bus: LiveBus, rack: Rack, clock: SystemClock) -> bool:
+    """Take commands from standard input, if it can be watched."""
+    from smgw_emu.bench.meters.wired.rack import command as obey
+
+    loop, rest = asyncio.get_running_loop(), b""
+
+    def read() -> None:
+        nonlocal rest
+        data = os.read(sys.stdin.fileno(), 4096)
+        if not data:
+            loop.remove_reader(sys.stdin.fileno())
+            return
+        *lines, rest = (rest + data)[-4096:].split(b"\n")
+        for line in lines:
+            text = line.decode(errors="replace").strip()
+            if not text:
+                continue
+            try:
+                click.echo(obey(rack, text, clock.now()))
+                bus.touch()
+            except ConfigError as error:
+                click.echo(f"smgw: {error}", err=True)
+
+    try:
+        loop.add_reader(sys.stdin.fileno(), read)
+    except (OSError, ValueError):
+        return False  # a file, or closed: nothing to wait for
+    return True

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+import urllib.error
 
 import pytest
-from support import SMGW, program
+from support import SMGW, lab_post, program
+
+from smgw_emu.lab.access import read_access
 
 EMH = "7EA02B020374031325193A190A01454D4800004AF1FD000000000A01454D4800004AF1FD000000000000B3887E"
 
@@ -117,6 +120,53 @@ def test_an_unplugged_port_is_told_and_taken_again(tmp_path):
 
 
 # -- the commands on their own ---------------------------------------------------------------------
+
+
+def test_a_rack_is_told_what_to_do(tmp_path):
+    """Tamper and unplug while it runs: the gateway sees both, and the lab gives orders."""
+    note, home = tmp_path / "note.toml", tmp_path / "gw"
+    rack = subprocess.Popen(
+        [SMGW, "meter", "wired", "--count", "2", "--note", str(note)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+    def say(text: str) -> str:
+        rack.stdin.write(text + "\n")
+        rack.stdin.flush()
+        return rack.stdout.readline().strip()
+
+    try:
+        while not (line := rack.stdout.readline()).startswith("bus "):
+            assert line
+        made = smgw("init", str(home), "--lmn", line.split()[1], "--wired", str(note),
+                    "--han-port", "0", "--control-port", "0", "--wakeup-port", "0")  # fmt: skip
+        assert made.returncode == 0, made.stderr
+        with program(SMGW, "run", str(home), wait_for="ready"):
+            until(lambda: ready(home), "the meters are not ready")
+            access, meter = read_access(home), "1isk0001000001"
+            answer = lab_post(access, "lmn", {"meter": meter, "order": "information"})
+            assert "MT631" in answer["result"]
+            assert say("tamper 1 magnetic") == "tamper 1ISK0001000001 magnetic"
+            answer = lab_post(access, "lmn", {"meter": meter, "order": "log"})
+            assert answer["result"].endswith(" 9")
+            assert say("tamper 9 magnetic").startswith("smgw: no meter")
+            assert say("dance 1").startswith("smgw: ")
+            shown = lab_post(access, "lmn", {"load_ma": 400})
+            assert shown["wired"][0]["stations"] == []
+            assert len(shown["missing_meters"]) == 2
+            lab_post(access, "lmn", {"load_ma": 0})
+            until(lambda: ready(home), "the meters did not come back")
+            assert say("unplug 2") == "unplug 1EMH0001000002"
+            until(lambda: state(home)["missing_meters"] == ["1emh0001000002"], "not missed", 60)
+            with pytest.raises(urllib.error.HTTPError):
+                lab_post(access, "lmn", {"meter": "1emh0001000002", "order": "clock"})
+            with pytest.raises(urllib.error.HTTPError):
+                lab_post(access, "lmn", {"meter": meter, "order": "dance"})
+    finally:
+        rack.stdin.close()
+        rack.terminate()
+        rack.wait(20)
+        rack.stdout.close()
 
 
 def test_decode_hdlc_explains_every_field(tmp_path):

@@ -13,7 +13,7 @@ from smgw_emu.bench.bus.sim import BusSim, Faults
 from smgw_emu.bench.meters.electricity import ElectricityMeter
 from smgw_emu.bench.meters.wired.catalog import CATALOG, DEFAULT_MODELS
 from smgw_emu.bench.meters.wired.meter import WiredMeter
-from smgw_emu.bench.meters.wired.registers import MeterRegisters
+from smgw_emu.bench.meters.wired.registers import FATAL, MAGNETIC, MECHANICAL, MeterRegisters
 from smgw_emu.core.errors import ConfigError
 from smgw_emu.core.instants import WorldTime
 from smgw_emu.core.obis import Obis
@@ -134,3 +134,48 @@ def load_memory(meters: list[WiredMeter], path: Path) -> None:
         if kept is not None:
             for name in PairingMemory.__struct_fields__:
                 setattr(meter.memory, name, getattr(kept, name))
+
+
+_TAMPER = {"magnetic": MAGNETIC, "mechanical": MECHANICAL, "fatal": FATAL}
+
+
+def command(rack: Rack, text: str, now: WorldTime) -> str:
+    """Do what a line of text says to a meter of a rack; returns what was done.
+
+    ``tamper METER magnetic|mechanical|fatal``, ``clear METER``, ``unplug METER``, ``plug METER``,
+    ``off METER``, ``on METER``, ``silent METER on|off``. METER is an id, or its number from 1.
+
+    Raises:
+        ConfigError: no such command or meter.
+    """
+    words = text.split()
+    verb, name, rest = words[0], "".join(words[1:2]), words[2:]
+    meter = _named(rack, name)
+    match (verb, *rest):
+        case ("tamper", kind) if kind in _TAMPER:
+            meter.registers.tamper(now, _TAMPER[kind])
+        case ("clear",):
+            meter.registers.clear(MAGNETIC | MECHANICAL | FATAL)
+        case ("unplug",) | ("plug",):
+            rack.sim.plug(meter, there=verb == "plug")
+        case ("off",):
+            meter.power_off()
+        case ("on",):
+            meter.power_on()
+        case ("silent", ("on" | "off") as state):
+            meter.faults.silent = state == "on"
+        case _:
+            raise ConfigError(
+                f"{text!r}: tamper METER magnetic|mechanical|fatal, clear, unplug, plug, off, on,"
+                " silent METER on|off"
+            )
+    return " ".join((verb, str(meter.id), *rest))
+
+
+def _named(rack: Rack, name: str) -> WiredMeter:
+    if name.isdecimal() and 1 <= int(name) <= len(rack.meters):
+        return rack.meters[int(name) - 1]
+    found = [meter for meter in rack.meters if meter.id.lower == name.lower()]
+    if not found:
+        raise ConfigError(f"no meter {name!r} on this bus")
+    return found[0]
