@@ -2,7 +2,9 @@
 
 Theory of operation. A wired meter is one that an LMN profile, or a master key, expects on the bus.
 It is *there* while it has an HDLC address. It is *missing* as soon as it loses it, or when a
-grace time after the start has passed without it. Missing and coming back are each told once.
+grace time after the start has passed without it. Missing and coming back are each told once; a
+meter that comes and goes all the time is told of six times in a quarter of an hour at most, and
+what holds then is told at its end.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from collections.abc import Callable
 
 from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.instants import SECOND, DeviceTime
-from smgw_emu.core.logbook import Logbooks, Outcome
+from smgw_emu.core.logbook import Logbooks
+from smgw_emu.core.sparing import Sparing
 
 
 class StationBook:
@@ -30,6 +33,8 @@ class StationBook:
         self._grace = missing_s * SECOND
         self._expected: frozenset[str] = frozenset()
         self._due: dict[str, DeviceTime] = {}
+        self._sparing = Sparing()
+        self._told: set[str] = set()  # missing, as far as the logs know
         self.addresses: dict[str, int] = {}
         self.missing: set[str] = set()
         self.changed = changed
@@ -46,6 +51,7 @@ class StationBook:
         for meter in self._expected - meters:
             self._due.pop(meter, None)
             self.missing.discard(meter)
+            self._told.discard(meter)
         self._expected = meters
 
     def found(self, meter: str, address: int, config: GatewayConfig, now: DeviceTime) -> None:
@@ -53,10 +59,10 @@ class StationBook:
         had = self.any
         self.addresses[meter] = address
         self._due.pop(meter, None)
-        self._logbooks.write("station-found", now, meter=meter, address=address)
-        if meter in self.missing:
-            self.missing.discard(meter)
-            self._tell("meter-there", meter, config, now, outcome="S")
+        if self._sparing.allow(("found", meter), now):
+            self._logbooks.write("station-found", now, meter=meter, address=address)
+        self.missing.discard(meter)
+        self._tell(meter, config, now)
         if not had:
             self.changed()
 
@@ -64,7 +70,8 @@ class StationBook:
         """A meter has lost its address."""
         if self.addresses.pop(meter, None) is None:
             return
-        self._logbooks.write("station-lost", now, meter=meter, reason=reason, outcome="F")
+        if self._sparing.allow(("lost", meter), now):
+            self._logbooks.write("station-lost", now, meter=meter, reason=reason, outcome="F")
         if meter in self._expected:
             self._miss(meter, config, now)
         if not self.any:
@@ -75,24 +82,33 @@ class StationBook:
         return min(self._due.values(), default=None)
 
     def on_deadline(self, config: GatewayConfig, now: DeviceTime) -> None:
-        """Tell whom the grace time has passed for."""
+        """Tell whom the grace time has passed for, and what was not told in time."""
         for meter in sorted(meter for meter, due in self._due.items() if now >= due):
-            self._miss(meter, config, now)
+            if meter in self.addresses:
+                del self._due[meter]
+                self._tell(meter, config, now)
+            else:
+                self._miss(meter, config, now)
 
     def _miss(self, meter: str, config: GatewayConfig, now: DeviceTime) -> None:
         self._due.pop(meter, None)
-        if meter not in self.missing:
-            self.missing.add(meter)
-            self._tell("meter-missing", meter, config, now, outcome="F")
+        self.missing.add(meter)
+        self._tell(meter, config, now)
 
-    def _tell(
-        self, event: str, meter: str, config: GatewayConfig, now: DeviceTime, outcome: Outcome
-    ) -> None:
+    def _tell(self, meter: str, config: GatewayConfig, now: DeviceTime) -> None:
+        """Tell whether a meter is missing, if that has changed and may be told now."""
+        missing = meter in self.missing
+        if missing == (meter in self._told):
+            return
+        if not self._sparing.allow(("missing", meter), now):
+            self._due[meter] = self._sparing.next(("missing", meter), now)
+            return
+        self._told ^= {meter}
         self._logbooks.write(
-            event,
+            "meter-missing" if missing else "meter-there",
             now,
             consumers=config.consumers_of(meter),
             subject=f"{meter}.sm",
-            outcome=outcome,
+            outcome="F" if missing else "S",
             meter=meter,
         )

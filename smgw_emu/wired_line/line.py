@@ -24,6 +24,7 @@ from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.device import Device
 from smgw_emu.core.errors import RemoteProtocolError, SmgwError
 from smgw_emu.core.instants import WorldTime
+from smgw_emu.core.sparing import Sparing
 from smgw_emu.core.stations import StationBook
 from smgw_emu.core.wan_profiles import LmnProfile
 from smgw_emu.profiles import Profile
@@ -83,6 +84,7 @@ class WiredLine:
         self._last_reason = ""
         self._running = False
         self.load_ma = 0
+        self._sparing = Sparing()
         self.troubles = Troubles(parts.profile.lmn_bus.baud, self._log)
         self.ready = False
         self.frames = 0
@@ -330,22 +332,23 @@ class WiredLine:
             event = "pairing-removed" if what == SessionState.RESETTING else "pairing-done"
             self._log(event, outcome="S", subject=f"{meter}.sm", meter=meter)
 
+        def tell(event: str, **parameters: Any) -> None:
+            if self._sparing.allow((event, meter), self._p.device.now(self._p.clock.now())):
+                self._log(event, subject=f"{meter}.sm", meter=meter, **parameters)
+
         def failed(what: str, reason: str) -> None:
             pairing = what in {SessionState.PAIRING, SessionState.RESETTING}
             event = "pairing-failed" if pairing else "meter-session-failed"
-            self._log(event, outcome="F", subject=f"{meter}.sm", meter=meter, reason=reason)
+            tell(event, outcome="F", reason=reason)
 
         def ready() -> None:
-            self._log("meter-session", outcome="S", subject=f"{meter}.sm", meter=meter)
+            tell("meter-session", outcome="S")
             reader = self._readers.get(meter)
             if reader is not None and not reader.read:
                 reader.due = self._p.device.now(self._p.clock.now())  # the first reading at once
 
         def ended(reason: str) -> None:
-            self._log(
-                "meter-session-ended", outcome="S", subject=f"{meter}.sm", meter=meter,
-                reason=reason,
-            )  # fmt: skip
+            tell("meter-session-ended", outcome="S", reason=reason)
 
         return SessionHooks(paired, failed, ready, ended, self.date)
 
@@ -386,7 +389,8 @@ class WiredLine:
                     reason = str(error)
             if reason and self._running:
                 meter = reader.meter.key
-                self._log("meter-session-failed", outcome="F", meter=meter, reason=reason)
+                if self._sparing.allow(("reading", meter), self._p.device.now(arrived)):
+                    self._log("meter-session-failed", outcome="F", meter=meter, reason=reason)
 
         return answer
 

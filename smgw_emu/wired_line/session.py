@@ -31,13 +31,14 @@ from lmn.sml.messages import Message
 from lmn.sml.orders import Order, OrderKind, encode_order
 from lmn.sym import CryptoReset, Failed, Finished, Pairing, Send
 from smgw_emu.core.errors import ConfigError, LocalProtocolError, RemoteProtocolError
-from smgw_emu.core.instants import SECOND, WorldTime
+from smgw_emu.core.instants import MILLISECOND, SECOND, WorldTime
 from smgw_emu.profiles import Profile
 from smgw_emu.transport.tls import Data, Ended, Established, TlsConnection, TlsEnd, TlsEvent
 from smgw_emu.wired_line.credentials import MeterCredentials
 from smgw_emu.wired_line.records import RecordPacker
 
 MAX_ORDERS = 64  # own choice: a meter that answers nothing must not fill the memory
+STABLE = 60 * SECOND  # own choice: a session that lived so long is no flapping one
 _REPEATED = frozenset({OrderKind.READ, OrderKind.INFORMATION, OrderKind.CLOCK_STATE})
 
 
@@ -127,6 +128,7 @@ class MeterSession:
         self._closing = ""
         self._arrival = WorldTime(0)
         self.sessions = 0
+        self._ready_at = WorldTime(0)
         self._reset_done: Callable[[str, str], None] | None = None
 
     # -- orders ----------------------------------------------------------------------------
@@ -272,10 +274,13 @@ class MeterSession:
         self.state = SessionState.WAITING
         self._step_until = None
         rules = self._rules
-        # what never worked waits longer and longer; a link that broke is tried again soon
-        lost = state in {SessionState.READY, SessionState.CONNECTING}
+        # what worked for a while, or fails for the first time, is tried again soon; the rest waits
+        # longer and longer
+        if state is SessionState.READY and now - self._ready_at >= STABLE:
+            self._retry_s = 0
+        soon = self._retry_s == 0 and state in {SessionState.READY, SessionState.CONNECTING}
         self._retry_s = min(max(2 * self._retry_s, rules.retry_s), rules.retry_max_s)
-        pause = self._profile.lmn_bus.reopen_ms * SECOND // 1000 if lost else self._retry_s * SECOND
+        pause = self._profile.lmn_bus.reopen_ms * MILLISECOND if soon else self._retry_s * SECOND
         self._retry_at = now + pause
         self._hooks.failed(str(state), reason)
         if self.reset_ordered:
@@ -380,7 +385,7 @@ class MeterSession:
     def _established(self, certificate: bytes | None, now: WorldTime) -> None:
         self.state = SessionState.READY
         self.sessions += 1
-        self._retry_s = 0
+        self._ready_at = now
         self.station.link.expecting = False
         try:
             self.credentials.shown(certificate)

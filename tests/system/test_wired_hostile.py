@@ -151,3 +151,34 @@ def test_renegotiation_and_alerts_end_the_session_by_name(tmp_path):
         )
 
     run_lab(tmp_path, spoil)
+
+
+def test_what_flaps_does_not_flood_the_logs(tmp_path):
+    """A meter that comes and goes for two hours, one that refuses TLS: bounded, and true at the end."""
+
+    async def main(clock):
+        meters = rack_of(2, clock.now())
+        home = wired_gateway(tmp_path / "gateway", meters)
+        async with WiredLab(home, clock, meters) as lab:
+            await lab.seconds(20)
+            meters[1].memory.certificate = b""  # not paired any more, as far as it knows
+            meters[1].link.reset()
+            sim = lab.rack.sim
+            for number in range(120):
+                sim.plug(meters[0], there=number % 2 == 1)
+                await lab.seconds(60)
+            events = lab.log("station-found", "station-lost", "meter-missing", "meter-there",
+                             "meter-session", "meter-session-ended", "meter-session-failed")  # fmt: skip
+            # six of each kind and meter in a quarter of an hour, ten kinds, eight quarters
+            assert len(events) < 6 * 10 * 9
+            refused = [t for t in lab.log("meter-session-failed") if meters[1].id.lower in t]
+            assert len(refused) < 60
+            sim.plug(meters[0], there=False)
+            await lab.seconds(20 * 60)
+            told = lab.log("meter-missing", "meter-there")
+            assert "fehlt" in told[-1]
+            sim.plug(meters[0], there=True)
+            await lab.seconds(20 * 60)
+            assert "wieder da" in lab.log("meter-missing", "meter-there")[-1]
+
+    run_virtual(main)
