@@ -9,6 +9,9 @@ from pathlib import Path
 
 from hsm_sim.apdu import Ins
 from hsm_sim.card import ALLOWED, LifeCycle
+from lmn.hdlc.primary import TABLE as PRIMARY
+from lmn.hdlc.secondary import TABLE as SECONDARY
+from lmn.sym.pairing import CryptoReset, Pairing
 from secure_state.selftest import TRANSITIONS
 from smgw_emu.core.life import TABLE as LIFE
 from smgw_emu.core.life import Life
@@ -52,7 +55,27 @@ def render() -> str:
     lines += ["stateDiagram-v2", f"    [*] --> {_label(Life.PRE_PERSONALISED)}"]
     for (stage, step), later in LIFE.items():
         lines.append(f"    {_label(stage)} --> {_label(later)}: {step}")
-    return "\n".join([*lines, "```", ""])
+    return "\n".join([*lines, "```", "", *_wired(), ""])
+
+
+def _wired() -> list[str]:
+    """Return the lines of the wired LMN."""
+    lines: list[str] = []
+    for title, table in (
+        ("HDLC link, gateway's side (`lmn/hdlc/primary.py`)", PRIMARY),
+        ("HDLC link, meter's side (`lmn/hdlc/secondary.py`)", SECONDARY),
+    ):
+        lines += [f"## {title}", "", "```mermaid", "stateDiagram-v2", "    [*] --> closed"]
+        for (link, frame), (next_link, step) in table.items():
+            lines.append(f"    {link} --> {next_link}: {frame} / {step}")
+        lines += ["```", ""]
+    lines += ["## SYM (`lmn/sym/pairing.py`)", ""]
+    for name, sequence in (("Pairing", Pairing), ("Crypto reset", CryptoReset)):
+        steps = " -> ".join(
+            f"{one:02x} {one.name.lower().replace('_', ' ')}" for one in sequence.steps
+        )
+        lines += [f"* {name}: {steps}"]
+    return lines
 
 
 def _label(state: StrEnum) -> str:

@@ -15,7 +15,8 @@ nothing usable came.
 * While something is awaited the link polls with RR; after :attr:`LmnBus.polls` empty answers
   slowly.
 
-The tables :data:`_ANSWERS` and :data:`_SILENCE` say what each state does.
+:data:`TABLE` says what each answer does. Without an answer a command is repeated
+:attr:`LmnBus.retries` times, then the link is given up.
 """
 
 from __future__ import annotations
@@ -75,25 +76,27 @@ LinkEvent = Opened | Arrived | Closed | Strange
 
 MAX_QUEUE = 1 << 20  # own choice: octets waiting to be sent
 
-_ANSWERS: Mapping[tuple[LinkState, Kind], str] = MappingProxyType(
+TABLE: Mapping[tuple[LinkState, Kind], tuple[LinkState, str]] = MappingProxyType(
     {
-        (LinkState.OPENING, Kind.UA): "_connected",
-        (LinkState.OPENING, Kind.DM): "_refused",
-        (LinkState.OPEN, Kind.I): "_information",
-        (LinkState.OPEN, Kind.RR): "_ready",
-        (LinkState.OPEN, Kind.RNR): "_not_ready",
-        (LinkState.OPEN, Kind.DM): "_dropped",
-        (LinkState.OPEN, Kind.FRMR): "_rejected",
-        (LinkState.CLOSING, Kind.UA): "_disconnected",
-        (LinkState.CLOSING, Kind.DM): "_disconnected",
+        (LinkState.OPENING, Kind.UA): (LinkState.OPEN, "begin"),
+        (LinkState.OPENING, Kind.DM): (LinkState.CLOSED, "refused"),
+        (LinkState.OPEN, Kind.I): (LinkState.OPEN, "information"),
+        (LinkState.OPEN, Kind.RR): (LinkState.OPEN, "ready"),
+        (LinkState.OPEN, Kind.RNR): (LinkState.OPEN, "busy"),
+        (LinkState.OPEN, Kind.DM): (LinkState.CLOSED, "dropped"),
+        (LinkState.OPEN, Kind.FRMR): (LinkState.CLOSED, "rejected"),
+        (LinkState.CLOSING, Kind.UA): (LinkState.CLOSED, "over"),
+        (LinkState.CLOSING, Kind.DM): (LinkState.CLOSED, "over"),
     }
 )
-_SILENCE: Mapping[LinkState, str] = MappingProxyType(
+"""(state, answer) -> (state, step); what is not in it is strange and counts as no answer."""
+
+_REASONS = MappingProxyType(
     {
-        LinkState.OPENING: "_ask_again",
-        LinkState.OPEN: "_ask_again",
-        LinkState.CLOSING: "_ask_again",
-        LinkState.CLOSED: "_stay",
+        "refused": "the meter refuses the connection (DM)",
+        "dropped": "the meter is disconnected (DM)",
+        "rejected": "the meter rejects a frame (FRMR)",
+        "over": "",
     }
 )
 
@@ -199,59 +202,47 @@ class PrimaryLink:
             at: when its first octet came.
             now: the present.
         """
-        name = _ANSWERS.get((self.state, frame.kind))
-        if name is None or frame.source_sap != self.sap:
+        found = TABLE.get((self.state, frame.kind))
+        if found is None or frame.source_sap != self.sap:
             return [Strange(frame.kind, self.state), *self.silence("unusable answer", now)]
         self._attempts = 0
         self._ask = False
-        events: list[LinkEvent] = getattr(self, name)(frame, at, now)
-        return events
+        self.state, step = found
+        match step:
+            case "begin":
+                return [Opened(self.sap)]
+            case "information" | "ready" | "busy":
+                return self._numbered(step, frame, at, now)
+        return self._end(_REASONS[step])
 
     def silence(self, reason: str, now: WorldTime) -> list[LinkEvent]:
         """Take note that no usable answer came."""
-        events: list[LinkEvent] = getattr(self, _SILENCE[self.state])(reason, now)
-        return events
+        if self.state is LinkState.CLOSED:
+            return []
+        self._attempts += 1
+        if self._attempts > self._rules.retries:
+            return self._end(reason)
+        self._not_before = now
+        if self._out is not None or self.expecting or self._owed:
+            self._ask = True
+        return []
 
     # -- what answers do -------------------------------------------------------------------
 
-    def _connected(self, _frame: Frame, _at: WorldTime, _now: WorldTime) -> list[LinkEvent]:
-        self.state = LinkState.OPEN
-        return [Opened(self.sap)]
-
-    def _refused(self, _frame: Frame, _at: WorldTime, _now: WorldTime) -> list[LinkEvent]:
-        return self._end("the meter refuses the connection (DM)")
-
-    def _dropped(self, _frame: Frame, _at: WorldTime, _now: WorldTime) -> list[LinkEvent]:
-        return self._end("the meter is disconnected (DM)")
-
-    def _rejected(self, _frame: Frame, _at: WorldTime, _now: WorldTime) -> list[LinkEvent]:
-        return self._end("the meter rejects a frame (FRMR)")
-
-    def _disconnected(self, _frame: Frame, _at: WorldTime, _now: WorldTime) -> list[LinkEvent]:
-        return self._end("")
-
-    def _information(self, frame: Frame, at: WorldTime, _now: WorldTime) -> list[LinkEvent]:
+    def _numbered(self, step: str, frame: Frame, at: WorldTime, now: WorldTime) -> list[LinkEvent]:
+        """Take an I, RR or RNR frame."""
         if not self._acknowledge(frame.nr):
             return self._end(f"N(R) {frame.nr} is out of order")
+        if step != "information":
+            self._ask = step == "busy"  # nothing new until the meter is ready
+            self._pause(now)
+            return []
         self._owed = True
         if frame.ns != self._vr:
             return []  # a repetition
         self._vr = (self._vr + 1) & 7
         self._polls = 0
         return [Arrived(frame.information, at)]
-
-    def _ready(self, frame: Frame, _at: WorldTime, now: WorldTime) -> list[LinkEvent]:
-        if not self._acknowledge(frame.nr):
-            return self._end(f"N(R) {frame.nr} is out of order")
-        self._pause(now)
-        return []
-
-    def _not_ready(self, frame: Frame, _at: WorldTime, now: WorldTime) -> list[LinkEvent]:
-        if not self._acknowledge(frame.nr):
-            return self._end(f"N(R) {frame.nr} is out of order")
-        self._ask = True  # nothing new until the meter is ready
-        self._pause(now)
-        return []
 
     def _acknowledge(self, nr: int) -> bool:
         """Take N(R); False if it is neither the old nor the new one."""
@@ -271,20 +262,6 @@ class PrimaryLink:
         slow = self._polls > rules.polls
         pause = rules.poll_slow_ms if slow else rules.poll_pause_ms
         self._not_before = now if self._queue else now + pause * MILLISECOND
-
-    # -- what silence does -----------------------------------------------------------------
-
-    def _stay(self, _reason: str, _now: WorldTime) -> list[LinkEvent]:
-        return []
-
-    def _ask_again(self, reason: str, now: WorldTime) -> list[LinkEvent]:
-        self._attempts += 1
-        if self._attempts > self._rules.retries:
-            return self._end(reason)
-        self._not_before = now
-        if self._out is not None or self.expecting or self._owed:
-            self._ask = True
-        return []
 
     def _end(self, reason: str) -> list[LinkEvent]:
         self._forget()

@@ -4,7 +4,7 @@ Theory of operation (ISO 13239, normal response mode). The meter speaks only in 
 with the P bit. Without a connection everything but SNRM is answered with DM, as is every command to
 another protocol than the connected one. SNRM always begins anew, also over a standing connection: a
 gateway that was restarted knows nothing of it. An I frame that N(R) does not acknowledge is
-repeated as it was. :data:`_COMMANDS` says what each state does.
+repeated as it was. :data:`TABLE` says what each command does.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from lmn.hdlc.primary import Arrived, Closed, LinkState, Opened
 from smgw_emu.core.instants import WorldTime
 from smgw_emu.profiles import LmnBus
 
-_COMMANDS: Mapping[tuple[LinkState, Kind], str] = MappingProxyType(
+TABLE: Mapping[tuple[LinkState, Kind], tuple[LinkState, str]] = MappingProxyType(
     {
-        (LinkState.OPEN, Kind.DISC): "_disconnect",
-        (LinkState.OPEN, Kind.I): "_information",
-        (LinkState.OPEN, Kind.RR): "_poll",
-        (LinkState.OPEN, Kind.RNR): "_poll",
+        (LinkState.CLOSED, Kind.SNRM): (LinkState.OPEN, "connect"),
+        (LinkState.OPEN, Kind.SNRM): (LinkState.OPEN, "connect"),
+        (LinkState.OPEN, Kind.DISC): (LinkState.CLOSED, "disconnect"),
+        (LinkState.OPEN, Kind.I): (LinkState.OPEN, "information"),
+        (LinkState.OPEN, Kind.RR): (LinkState.OPEN, "poll"),
+        (LinkState.OPEN, Kind.RNR): (LinkState.OPEN, "poll"),
     }
 )
+"""(state, command) -> (state, step); what is not in it is answered with DM."""
 
 
 class SecondaryLink:
@@ -56,15 +59,21 @@ class SecondaryLink:
     def receive(self, frame: Frame, at: WorldTime) -> list[Opened | Arrived | Closed]:
         """Take a command to this meter; :meth:`answer` says then what to send."""
         self._reply = None
-        if frame.kind is Kind.SNRM:
+        found = TABLE.get((self.state, frame.kind))
+        step = "" if found is None else found[1]
+        if step == "connect":
             return self._connect(frame)
-        name = _COMMANDS.get((self.state, frame.kind))
-        if name is None or frame.destination_sap != self.sap:
+        if found is None or frame.destination_sap != self.sap:
             known = frame.kind is not Kind.UNKNOWN or self.state is LinkState.CLOSED
             self._reply = self._to(frame, control(Kind.DM if known else Kind.FRMR))
             return []
-        events: list[Opened | Arrived | Closed] = getattr(self, name)(frame, at)
-        return events
+        if step == "disconnect":
+            self.reset()
+            self._reply = self._to(frame, control(Kind.UA))
+            return [Closed("disconnected")]
+        if not self._acknowledge(frame):
+            return [Closed("sequence error")]
+        return self._information(frame, at) if step == "information" else []
 
     def answer(self, frame: Frame) -> Frame | None:
         """Return the answer to the command just taken; None without the P bit."""
@@ -99,21 +108,11 @@ class SecondaryLink:
         self._reply = self._to(frame, control(Kind.UA))
         return [*events, Opened(self.sap)]
 
-    def _disconnect(self, frame: Frame, _at: WorldTime) -> list[Opened | Arrived | Closed]:
-        self.reset()
-        self._reply = self._to(frame, control(Kind.UA))
-        return [Closed("disconnected")]
-
     def _information(self, frame: Frame, at: WorldTime) -> list[Opened | Arrived | Closed]:
-        if not self._acknowledge(frame):
-            return [Closed("sequence error")]
         if frame.ns != self._vr or self.busy:
             return []
         self._vr = (self._vr + 1) & 7
         return [Arrived(frame.information, at)]
-
-    def _poll(self, frame: Frame, _at: WorldTime) -> list[Opened | Arrived | Closed]:
-        return [] if self._acknowledge(frame) else [Closed("sequence error")]
 
     def _acknowledge(self, frame: Frame) -> bool:
         """Take N(R); one that cannot be is answered with FRMR and ends the connection."""
