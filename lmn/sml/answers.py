@@ -15,6 +15,7 @@ from lmn.sml import places
 from lmn.sml.bodies import (
     AttentionResponse,
     GetProcParameterResponse,
+    GetProfileListResponse,
     GetProfilePackResponse,
     ListEntry,
     OpenResponse,
@@ -180,6 +181,11 @@ def pack(messages: list[Message]) -> GetProfilePackResponse | None:
     """Return the profile pack of an answer."""
     found = (m.body for m in messages if isinstance(m.body, GetProfilePackResponse))
     return next(found, None)
+
+
+def profile_rows(messages: list[Message]) -> list[GetProfileListResponse]:
+    """Return the moments of a profile list."""
+    return [m.body for m in messages if isinstance(m.body, GetProfileListResponse)]
 
 
 def _place(body: GetProcParameterResponse) -> Place:

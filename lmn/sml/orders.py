@@ -15,7 +15,9 @@ from lmn.sml import places
 from lmn.sml.bodies import (
     Body,
     CloseRequest,
+    GetListRequest,
     GetProcParameterRequest,
+    GetProfileListRequest,
     GetProfilePackRequest,
     OpenRequest,
     SetProcParameterRequest,
@@ -146,6 +148,20 @@ def registered_values(registers: Iterable[Obis], begin: int, end: int) -> Order:
 def read_log(begin: int, end: int) -> Order:
     """Ask for the meter's event log from ``begin`` to ``end`` (seconds since 1970)."""
     return Order(OrderKind.READ_FILE, (_pack(places.EVENT_LOG, begin, end, None),))
+
+
+def read_list(client_id: bytes) -> Order:
+    """Ask for all registers at once (SML_GetList)."""
+    return Order(OrderKind.READ, (GetListRequest(client_id),))
+
+
+def profile_list(registers: Iterable[Obis], begin: int, end: int) -> Order:
+    """Ask for stored values, one message for each moment (SML_GetProfileList)."""
+    objects = tuple(obis.octets for obis in registers)
+    path = (places.LOAD_PROFILE.entry,)
+    begin_time, end_time = Time(3, begin, 0, 0), Time(3, end, 0, 0)
+    request = GetProfileListRequest(None, None, None, None, begin_time, end_time, path, objects)
+    return Order(OrderKind.REGISTERED, (request,))
 
 
 def _pack(

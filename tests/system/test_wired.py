@@ -10,7 +10,9 @@ from wired_lab import PROFILE, SEED, WiredLab, put_keys, rack_of, wired_gateway
 from lmn.bus import TroubleKind
 from lmn.sml.orders import (
     clock_state,
+    profile_list,
     read_information,
+    read_list,
     read_log,
     registered_values,
     reset_tamper,
@@ -531,6 +533,9 @@ def test_every_transaction_of_the_table(tmp_path):
         answers["log"] = await ordered(lab, meter, read_log(0, now + 100))
         wanted = registered_values([ACTIVE_ENERGY_IMPORT], now - 3600, now)
         answers["stored"] = await ordered(lab, meter, wanted)
+        listed = profile_list([ACTIVE_ENERGY_IMPORT], now - 3600, now)
+        answers["listed"] = await ordered(lab, meter, listed)
+        answers["list"] = await ordered(lab, meter, read_list(b"gateway"))
         content = bytes(range(256)) * 20
         for order in send_file("firmware.bin", "firmware", content):
             messages, reason = await ordered(lab, meter, order)
@@ -541,7 +546,8 @@ def test_every_transaction_of_the_table(tmp_path):
 
     answers, _now = run_lab(tmp_path, 1, work, registering=True)
     from lmn.sml import places
-    from lmn.sml.answers import contents, numbered, pack, refusals
+    from lmn.sml.answers import contents, numbered, pack, profile_rows, refusals
+    from lmn.sml.report import reports
 
     assert all(reason == "" for _, reason in answers.values())
     assert numbered(contents(answers["clock"][0])[places.CLOCK])[2] == 2  # not synchronised
@@ -552,6 +558,13 @@ def test_every_transaction_of_the_table(tmp_path):
     stored = pack(answers["stored"][0])
     assert stored.period_s == 900
     assert len(stored.periods) == 5
+    rows = profile_rows(answers["listed"][0])
+    assert [(r.val_time, r.status, r.entries[0].value) for r in rows] == [
+        (p.val_time, p.status, p.values[0].value) for p in stored.periods
+    ]
+    (report,) = reports(answers["list"][0])
+    assert report.meter == "1isk0001000001"
+    assert {str(v.obis) for v in report.values} >= {"1-0:1.8.0*255", "1-0:32.7.0*255"}
     assert [p.val_time.seconds % 900 for p in stored.periods] == [0] * 5
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from lmn.sml import places
 from lmn.sml.answers import attention
 from lmn.sml.bodies import (
@@ -16,11 +18,14 @@ from lmn.sml.bodies import (
     GetListResponse,
     GetProcParameterRequest,
     GetProcParameterResponse,
+    GetProfileListRequest,
+    GetProfileListResponse,
     GetProfilePackRequest,
     GetProfilePackResponse,
     ListEntry,
     OpenRequest,
     OpenResponse,
+    PeriodEntry,
     SetProcParameterRequest,
     Time,
     Tree,
@@ -101,7 +106,8 @@ class SmlServer:
         except RemoteProtocolError:
             bodies.append(self._attention(0xFE08))
             messages = []
-        bodies += [self._one(message.body, now) for message in messages]
+        for message in messages:
+            bodies += self._all(message.body, now)
         self.answered += 1
         self._number += len(bodies)
         first = self._number - len(bodies)
@@ -110,6 +116,29 @@ class SmlServer:
             for index, body in enumerate(bodies)
         ]
         return encode_frame(encode_messages(numbered))
+
+    def _all(self, body: Body, now: WorldTime) -> list[Body]:
+        """Return the messages that answer one: a profile list has one for each moment."""
+        if not isinstance(body, GetProfileListRequest):
+            return [self._one(body, now)]
+        pack = self._one(GetProfilePackRequest(**msgspec.structs.asdict(body)), now)
+        if not isinstance(pack, GetProfilePackResponse):
+            return [pack]
+        return [
+            GetProfileListResponse(
+                pack.server_id,
+                pack.act_time,
+                pack.period_s,
+                pack.tree_path,
+                row.val_time,
+                row.status,
+                tuple(
+                    PeriodEntry(head.name, head.unit, head.scaler, cell.value)
+                    for head, cell in zip(pack.headers, row.values, strict=True)
+                ),
+            )
+            for row in pack.periods
+        ]
 
     def _one(self, body: Body, now: WorldTime) -> Body:
         try:
