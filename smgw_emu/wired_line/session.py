@@ -17,6 +17,7 @@ repeated; it has failed. A failure is followed by a pause that doubles up to a m
 
 from __future__ import annotations
 
+import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from lmn.sml import SmlDamage, SmlReceiver, decode_messages
 from lmn.sml.messages import Message
 from lmn.sml.orders import Order, OrderKind, encode_order
 from lmn.sym import CryptoReset, Failed, Finished, Pairing, Send
-from smgw_emu.core.errors import ConfigError, LocalProtocolError, RemoteProtocolError
+from smgw_emu.core.errors import RemoteProtocolError, SmgwError
 from smgw_emu.core.instants import MILLISECOND, SECOND, WorldTime
 from smgw_emu.profiles import Profile
 from smgw_emu.transport.tls import Data, Ended, Established, TlsConnection, TlsEnd, TlsEvent
@@ -111,6 +112,7 @@ class MeterSession:
         self.credentials = credentials
         self.state = SessionState.WAITING
         self.reset_ordered = False
+        self.renewing = False
         self._client_id = client_id
         self._profile = profile
         self._rules = profile.lmn_wired
@@ -231,7 +233,7 @@ class MeterSession:
                 self._restart("crypto reset", now)
             else:
                 self._begin_tls(now)
-        except (SecurityModuleError, RemoteProtocolError, LocalProtocolError, ConfigError) as error:
+        except (SmgwError, ssl.SSLError) as error:
             self._fail(SessionState.CONNECTING, str(error), now)
 
     def _arrived(self, data: bytes, at: WorldTime, now: WorldTime) -> None:
