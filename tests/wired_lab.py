@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from support import START, new_gateway, world
+from support import START, new_gateway, run_virtual, world
 
 from hsm_sim.slots import lmn_master_key
 from lmn.bus import Bus, BusEvent
@@ -17,10 +17,11 @@ from smgw_emu.bench.bus import BusSim, Faults, LiveBus
 from smgw_emu.bench.bus.live import socket_wire
 from smgw_emu.bench.meters.wired import Rack, WiredMeter, make_meters
 from smgw_emu.bench.meters.wired.rack import master_key
-from smgw_emu.core.instants import SECOND, WorldTime
+from smgw_emu.core.instants import SECOND, DeviceTime, WorldTime
+from smgw_emu.core.obis import ACTIVE_ENERGY_IMPORT
 from smgw_emu.gateway import Gateway
 from smgw_emu.transport.clock import VirtualClock
-from smgw_emu.wired_line import WiredLine
+from smgw_emu.wired_line import SessionState, WiredLine
 
 PROFILE = profiles.load()
 RULES = PROFILE.lmn_bus
@@ -176,3 +177,63 @@ class WiredLab:
 
 def rack_of(count: int, now: WorldTime, **options: Any) -> list[WiredMeter]:
     return make_meters(count, options.pop("profile", PROFILE), now, seed=SEED, **options)
+
+
+CONTRACT = """
+[[usage_point]]
+name = "wired-{number}"
+taf = 7
+consumer = "consumer1"
+meters = ["{meter}"]
+start = "2026-03-31T10:00:00Z"
+"""
+
+
+def contracts(meters) -> str:
+    return "".join(CONTRACT.format(number=n, meter=m.id) for n, m in enumerate(meters))
+
+
+def run_lab(tmp_path, count, work, *, faults=None, keys=None, known=None, profile="", **options):
+    """Run a lab with so many meters; ``known``: how many of them are configured."""
+
+    async def main(clock):
+        meters = rack_of(count, clock.now(), **options)
+        mine = meters[: count if known is None else known]
+        plan = {"profile": profile} if profile else {}
+        home = wired_gateway(tmp_path / "gateway", mine, keys, contracts(mine), **plan)
+        async with WiredLab(home, clock, meters, faults) as lab:
+            return await work(lab)
+
+    return run_virtual(main)
+
+
+def ready(lab) -> set[str]:
+    found = set()
+    for station in lab.line.stations:
+        session = lab.line.session_at(station)
+        if session is not None and session.state is SessionState.READY:
+            found.add(session.credentials.meter)
+    return found
+
+
+def keys_of(meters) -> set[str]:
+    return {m.id.lower for m in meters}
+
+
+def origin(lab, meter):
+    """The stored lines of a meter's imported energy."""
+    begin, end = DeviceTime(0), lab.device.now(lab.clock.now())
+    (series,) = {s for m, s in lab.device.metering._registrars if m == meter.id.lower}
+    found = lab.device.store.readings("origin", meter.id.lower, series, begin, end)
+    return [r for r in found if r.obis == ACTIVE_ENERGY_IMPORT]
+
+
+async def ordered(lab, meter, order):
+    """Give an order; returns (messages, reason) once the meter has answered."""
+    answers = []
+    lab.gateway.running.lmn.order(
+        meter.id.lower, order, lambda messages, reason, _at: answers.append((messages, reason))
+    )
+    await lab.seconds(2)
+    (answer,) = answers
+    return answer
