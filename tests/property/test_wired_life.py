@@ -230,6 +230,6 @@ class WiredLife(RuleBasedStateMachine):
 
 
 WiredLife.TestCase.settings = settings(
-    max_examples=max(10, settings.default.max_examples // 4), stateful_step_count=20
+    max_examples=max(10, settings.default.max_examples // 6), stateful_step_count=20
 )
 TestWiredLife = pytest.mark.req("LMN-N01")(WiredLife.TestCase)

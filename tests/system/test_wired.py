@@ -366,7 +366,7 @@ def test_an_overloaded_supply_switches_the_bus_off_until_it_is_gone(tmp_path):
 @pytest.mark.parametrize(
     ("faults", "least"),
     [
-        (Faults(piece=1), 24),
+        (Faults(piece=1), 4),
         (Faults(lost=20_000, seed=7), 23),
         (Faults(bit_errors=100, seed=8), 23),
         (Faults(swallowed=100, seed=9), 23),
@@ -379,11 +379,12 @@ def test_registrations_survive_a_bad_line(tmp_path, faults, least):
     """Six hours of quarter-hours; a value comes once, or is repeated and marked."""
 
     async def work(lab):
-        await lab.seconds(6 * 3600 + 60)
+        quarters = 4 if faults.piece else 24  # an event for every octet takes its time
+        await lab.seconds(quarters * 900 + 60)
         for number, meter in enumerate(lab.meters):
             rows = origin(lab, meter)
             assert [r.target.seconds for r in rows] == [
-                world(START).seconds + 900 * (n + 1) for n in range(24)
+                world(START).seconds + 900 * (n + 1) for n in range(quarters)
             ]
             assert sum(not r.repeated for r in rows) >= least
             fresh = ElectricityMeter(str(meter.id), world(START), seed=SEED + number)
@@ -447,9 +448,9 @@ def test_noise_does_not_flood_the_log(tmp_path):
 
     async def work(lab):
         lab.meters[1].faults.flood = 100
-        await lab.seconds(3600)
+        await lab.seconds(1000)
         damaged = lab.log("frame-damaged")
-        assert 1 <= len(damaged) <= 5
+        assert 1 <= len(damaged) <= 2
         assert lab.line.troubles.counts[TroubleKind.DAMAGE] > 20
 
     run_lab(tmp_path, 2, work, known=1)

@@ -208,7 +208,7 @@ def test_the_gateway_as_tls_server(tmp_path):
 def test_slow_meters_and_the_quirk_of_early_emh_firmware(tmp_path):
     async def work(lab):
         for meter in lab.meters:
-            meter.faults.latency_ms = 400
+            meter.faults.latency_ms = 100
         await lab.seconds(180)
         assert ready(lab) == keys_of(lab.meters)
 
