@@ -82,6 +82,7 @@ class LmnSide:
         self._profile = profile
         self._clock = clock
         self._hooks = hooks
+        self._on = device.administration.settings.lmn_wired
         self.book = StationBook(
             device.logbooks, profile.lmn_wired.missing_s, lambda: hooks.station(self.book.any)
         )
@@ -134,7 +135,7 @@ class LmnSide:
     def start(self) -> None:
         """Open the ports, unless the administrator has switched the interface off (3.3.5)."""
         self._expect()
-        if self._device.administration.settings.lmn_wired:
+        if self._on:
             self._open()
 
     def stop(self, *, orderly: bool = True) -> None:
@@ -149,6 +150,8 @@ class LmnSide:
 
     def switch(self, *, on: bool) -> None:
         """The administrator switches the wired interface on or off."""
+        self._on = on
+        self._expect()  # who cannot be there is not missing
         if on:
             self._open()
         else:
@@ -167,7 +170,8 @@ class LmnSide:
 
     def _expect(self) -> None:
         if self.wired:
-            meters = wired_meters(self._device.config, set(self._module.files()))
+            files = set(self._module.files())
+            meters = wired_meters(self._device.config, files) if self._on else frozenset()
             self.book.expect(meters, self._device.now(self._clock.now()))
 
     # -- time ------------------------------------------------------------------------------

@@ -156,7 +156,8 @@ class Discovery:
 
     def drop(self, station: Station, reason: str) -> list[Lost]:
         """Forget one; it will draw a new address."""
-        return [self._drop(station, reason)] if station.address in self.stations else []
+        known = self.stations.get(station.address) is station
+        return [self._drop(station, reason)] if known else []
 
     def _drop(self, station: Station, reason: str) -> Lost:
         del self.stations[station.address]

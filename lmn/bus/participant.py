@@ -57,12 +57,13 @@ class Participant:
         self._rules = rules
         self._chance = chance
         self._fixed = fixed_address
+        self._reply: Reply | None = None
 
     def receive(
         self, frame: Frame, at: WorldTime, now: WorldTime
     ) -> list[Opened | Arrived | Closed]:
         """Take a frame of the line; :meth:`reply` says then what to send."""
-        self._reply: Reply | None = None
+        self._reply = None
         rules = self._rules
         if frame.source != rules.gateway_address:
             return []

@@ -25,7 +25,7 @@ from enum import StrEnum
 from lmn.bus.discovery import Answers, Discovery, Found, Lost, Station, read_answer
 from lmn.bus.records import MAX_RECORDS, decode_records, encode_records
 from lmn.hdlc.frame import MAX_FRAME, Frame, Kind, control, encode_frame
-from lmn.hdlc.primary import Closed, LinkEvent, LinkState, Strange
+from lmn.hdlc.primary import Closed, LinkEvent, Strange
 from lmn.hdlc.receiver import HdlcDamage, HdlcReceiver, Received
 from smgw_emu.core.errors import RemoteProtocolError
 from smgw_emu.core.instants import MILLISECOND, SECOND, WorldTime
@@ -319,7 +319,3 @@ class Bus:
             pause, self._check_next = rules.empty_ms, False
         self._broadcast_at = max(now, window.begin + pause * MILLISECOND)
         return [*(Trouble(TroubleKind.CONFLICT, fault) for fault in answers.faults), *changes]
-
-    def is_open(self, station: Station, sap: int) -> bool:
-        """Tell whether a station is connected to a protocol."""
-        return station.link.state is LinkState.OPEN and station.link.sap == sap

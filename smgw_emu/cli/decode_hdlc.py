@@ -12,10 +12,9 @@ from typing import Any
 import click
 
 from lmn.bus.records import RECORD_LENGTH, decode_records
-from lmn.hdlc import Frame, HdlcDamage, HdlcReceiver, Kind
+from lmn.hdlc import Frame, HdlcDamage, HdlcReceiver, Kind, encode_frame
 from lmn.sml.report import meter_key
 from smgw_emu.cli import EXIT_FAILED
-from smgw_emu.core.errors import RemoteProtocolError
 from smgw_emu.core.instants import WorldTime
 from smgw_emu.profiles import LmnBus, load
 
@@ -59,8 +58,14 @@ def explain(frame: Frame, rules: LmnBus) -> dict[str, Any]:
     kind = frame.kind
     broadcast = kind is Kind.UI
     saps = {rules.sap_allocation: "allocation", rules.sap_check: "check"} if broadcast else _SAPS
+    octets = encode_frame(frame, sap_first=rules.sap_first)  # as it came: the checksums were right
     shown: dict[str, Any] = {
         "frame": kind.value,
+        "format_type": 3,
+        "segmentation": 0,
+        "length": len(octets) - 2,
+        "hcs": octets[8:10][::-1].hex(),
+        "fcs": octets[-3:-1][::-1].hex() if frame.information else None,
         "from": _address(frame.source, rules),
         "to": _address(frame.destination, rules),
         "source": {"address": frame.source, "sap": frame.source_sap},
@@ -145,12 +150,9 @@ def hdlc(source: str, sap_first: bool, profile: str) -> int:
     rules = (load(profile) if profile else load()).lmn_bus
     rules = msgspec.structs.replace(rules, sap_first=sap_first or rules.sap_first)
     good = 0
-    try:
-        for line, is_good in _lines(_octets(source), rules):
-            good += is_good
-            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
-    except RemoteProtocolError as error:
-        raise click.ClickException(str(error)) from error
+    for line, is_good in _lines(_octets(source), rules):
+        good += is_good
+        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
     sys.stdout.flush()
     if not good:
         click.echo("smgw: no HDLC frame found", err=True)

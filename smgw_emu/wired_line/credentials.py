@@ -41,7 +41,6 @@ from smgw_emu.transport.watchers import watcher_of
 FRAGMENT_2048 = 3  # RFC 6066 code; DS v2.0 8.4 no. 3
 _NEXT = "_NEXT"
 _OTHER = "_B"  # the gateway's two slots per meter take turns
-_SLOT = "lmn-slot"
 _COUNTER = "lmn-counter"
 
 
@@ -212,14 +211,18 @@ class MeterCredentials:
         return self._own_certificate(at)
 
     def switch(self, certificate: bytes) -> None:
-        """The meter has taken the gateway's next certificate."""
-        # the slot cannot be renamed: which one counts is remembered
+        """The meter has taken the gateway's next certificate: one write, so a power cut is none."""
         self._module.write_file(lmn_certificate_file(self.meter), certificate)
-        self._store.set_meta(f"{_SLOT} {self.meter}", self._spare)
 
     @property
     def _suffix(self) -> str:
-        return self._store.get_meta(f"{_SLOT} {self.meter}") or ""
+        """The slot in use is the one whose key the certificate names."""
+        module, name = self._module, lmn_certificate_file(self.meter)
+        other = lmn_key(self.meter) + _OTHER
+        if name not in module.files() or other not in module.slots():
+            return ""
+        shown = read_certificate(module.read_file(name)).public_key()
+        return _OTHER if shown == module.public_key(other) else ""
 
     @property
     def _spare(self) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from hardware.ports import MeterPort
 from hsm_sim.interface import KeyModule
+from hsm_sim.slots import lmn_master_key
 from lmn.bus import Bus, BusEvent, Found, FromStation, Lost, Station, Trouble
 from lmn.hdlc.primary import LinkState
 from lmn.sml.messages import Message
@@ -85,7 +86,7 @@ class WiredLine:
         self._running = False
         self.load_ma = 0
         self._sparing = Sparing()
-        self.troubles = Troubles(parts.profile.lmn_bus.baud, self._log)
+        self.troubles = Troubles(parts.profile.lmn_bus.baud, self.log)
         self.ready = False
         self.frames = 0
         self.last_frame_at: WorldTime | None = None
@@ -97,7 +98,7 @@ class WiredLine:
         self.ready = True
         if self._last_reason:
             self._last_reason = ""
-            self._log("port-ready", outcome="S")
+            self.log("port-ready", outcome="S")
         self._start()
 
     def on_lost(self, reason: str) -> None:
@@ -105,7 +106,7 @@ class WiredLine:
         self.ready = False
         if reason != self._last_reason:
             self._last_reason = reason
-            self._log("port-lost", outcome="F", reason=reason)
+            self.log("port-lost", outcome="F", reason=reason)
         self._stop(reason)
 
     def on_data(self, data: bytes) -> None:
@@ -150,10 +151,10 @@ class WiredLine:
         was, self.load_ma = self.load_ma > limit, milliampere
         over = milliampere > limit
         if over and not was:
-            self._log("supply-overload", outcome="F", load=milliampere)
+            self.log("supply-overload", outcome="F", load=milliampere)
             self._stop(OVERLOAD)
         elif was and not over:
-            self._log("supply-restored", outcome="S")
+            self.log("supply-restored", outcome="S")
             if self.ready:
                 self._start()
 
@@ -330,11 +331,11 @@ class WiredLine:
     def _hooks(self, meter: str) -> SessionHooks:
         def paired(what: str) -> None:
             event = "pairing-removed" if what == SessionState.RESETTING else "pairing-done"
-            self._log(event, outcome="S", subject=f"{meter}.sm", meter=meter)
+            self.log(event, outcome="S", subject=f"{meter}.sm", meter=meter)
 
         def tell(event: str, **parameters: Any) -> None:
             if self._sparing.allow((event, meter), self._p.device.now(self._p.clock.now())):
-                self._log(event, subject=f"{meter}.sm", meter=meter, **parameters)
+                self.log(event, subject=f"{meter}.sm", meter=meter, **parameters)
 
         def failed(what: str, reason: str) -> None:
             pairing = what in {SessionState.PAIRING, SessionState.RESETTING}
@@ -357,11 +358,8 @@ class WiredLine:
         seconds = self._p.device.now(self._p.clock.now()).seconds
         return datetime.fromtimestamp(seconds, UTC)
 
-    def tell(self, event: str, **parameters: Any) -> None:
+    def log(self, event: str, **parameters: Any) -> None:
         """Write to the logbooks."""
-        self._log(event, **parameters)
-
-    def _log(self, event: str, **parameters: Any) -> None:
         device = self._p.device
         now = device.now(self._p.clock.now())
         self._p.guard(lambda: device.logbooks.write(event, now, port=self.name, **parameters))
@@ -390,7 +388,7 @@ class WiredLine:
             if reason and self._running:
                 meter = reader.meter.key
                 if self._sparing.allow(("reading", meter), self._p.device.now(arrived)):
-                    self._log("meter-session-failed", outcome="F", meter=meter, reason=reason)
+                    self.log("meter-session-failed", outcome="F", meter=meter, reason=reason)
 
         return answer
 
@@ -447,8 +445,6 @@ def wired_meters(config: GatewayConfig, files: set[str]) -> frozenset[str]:
         config: profiles in force.
         files: names of the security module's files.
     """
-    from hsm_sim.slots import lmn_master_key
-
     named = {p.meter.lower() for p in config.lmn if p.scenario == "LKS1" or p.protection == "TLS"}
     keyed = {m.key for m in config.meter if lmn_master_key(m.key) in files}
     pushed = {m.key for m in config.meter if m.source}

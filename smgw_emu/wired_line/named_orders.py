@@ -12,12 +12,14 @@ from lmn.sml.orders import (
     clock_state,
     read_information,
     read_log,
+    read_registers,
     reset_tamper,
     set_time,
 )
 from smgw_emu.core.errors import RemoteProtocolError, SmgwError
 from smgw_emu.core.instants import DeviceTime, WorldTime
 from smgw_emu.core.legal_time import local as local_time
+from smgw_emu.core.obis import ACTIVE_ENERGY_IMPORT
 from smgw_emu.wired_line.line import WiredLine
 from smgw_emu.wired_line.renewal import renew
 
@@ -32,6 +34,7 @@ _NAMES = {
     places.HARDWARE: "hardware",
     places.HARDWARE_MODULE: "hardware of the module",
 }
+_MAGNETIC, _MECHANICAL = 1 << 9, 1 << 10  # FNN Basiszaehler word as SML sends it, DS table 15.1
 _BINARY = {places.DEVICE_TYPE, places.DEVICE_ID}
 _CLOCK = ("time", "offset", "state", "last set", "deviation")
 
@@ -51,7 +54,7 @@ def give(line: WiredLine, meter: str, name: str, now: DeviceTime, done: Done) ->
     """
 
     def finished(result: str, failed: str) -> None:
-        line.tell(
+        line.log(
             "meter-order", outcome="F" if failed else "S", meter=meter, order=name,
             result=failed or result or "OK",
         )  # fmt: skip
@@ -61,12 +64,33 @@ def give(line: WiredLine, meter: str, name: str, now: DeviceTime, done: Done) ->
         line.crypto_reset(meter, finished)
     elif name == "renew":
         renew(line, meter, lambda failed: finished("", failed))
+    elif name == "reset-tamper":
+        _reset_tamper(line, meter, finished)
     elif name in _ORDERS:
         make, read = _ORDERS[name]
         line.order(meter, make(now), _reader(read, finished))
     else:
-        known = ", ".join(["crypto-reset", "renew", *_ORDERS])
+        known = ", ".join(["crypto-reset", "renew", "reset-tamper", *_ORDERS])
         raise SmgwError(f"no order {name!r} to a meter; there are: {known}")
+
+
+def _reset_tamper(line: WiredLine, meter: str, done: Done) -> None:
+    """Read the status word, then reset what it says (REQ.SML.CLI.ResetTamperState.10, .20)."""
+
+    def told(messages: list[Message]) -> str:
+        status = answers.registers(messages, [ACTIVE_ENERGY_IMPORT]).status or 0
+        magnetic, mechanical = bool(status & _MAGNETIC), bool(status & _MECHANICAL)
+        if not magnetic and not mechanical:
+            return "no tamper state is set"
+        order = reset_tamper(magnetic=magnetic, mechanical=mechanical)
+        line.order(meter, order, _reader(_nothing, done))
+        return ""
+
+    def read(result: str, failed: str) -> None:
+        if result or failed:
+            done(result, failed)
+
+    line.order(meter, read_registers([ACTIVE_ENERGY_IMPORT]), _reader(told, read))
 
 
 def _reader(read: Callable[[list[Message]], str], done: Done) -> Any:
@@ -121,7 +145,6 @@ def _nothing(_messages: list[Message]) -> str:
 
 
 _ORDERS: dict[str, tuple[Callable[[DeviceTime], Order], Callable[[list[Message]], str]]] = {
-    "reset-tamper": (lambda _now: reset_tamper(magnetic=True, mechanical=True), _nothing),
     "information": (lambda _now: read_information(), _information),
     "set-time": (_time, _nothing),
     "clock": (lambda _now: clock_state(), _clock),

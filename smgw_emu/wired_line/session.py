@@ -20,7 +20,7 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -68,7 +68,7 @@ class SessionHooks:
         failed: what failed, and why.
         ready: TLS stands.
         ended: TLS has ended, and why.
-        device_time: for certificates; None: not valid.
+        device_time: for the certificates of a pairing.
     """
 
     paired: Callable[[str], None]
@@ -84,7 +84,6 @@ class _Job:
     answer: Answer
     until: WorldTime
     sent: bool = False
-    messages: list[Message] = field(default_factory=list)
 
 
 class MeterSession:
@@ -158,6 +157,7 @@ class MeterSession:
 
         ``done`` is called with ("", "") or with what failed first; it is tried again then.
         """
+        self._report_reset("ordered again")
         self.reset_ordered = True
         self._reset_done = done
         self._restart("crypto reset", now)
@@ -171,6 +171,7 @@ class MeterSession:
         self.state = SessionState.WAITING
         self._retry_at = self._step_until = None
         self._lose_tls(reason)
+        self._report_reset(reason)
         jobs, self._jobs = self._jobs, deque()
         for job in jobs:
             job.answer(None, reason, now)
@@ -218,6 +219,8 @@ class MeterSession:
         if self.reset_ordered or not credentials.paired:
             if not credentials.has_master_key:
                 self.state = SessionState.NO_KEY
+                self.reset_ordered = False
+                self._report_reset("no master key")
                 return
             link.open(bus.sap_sym)
         else:
@@ -237,6 +240,8 @@ class MeterSession:
             self._fail(SessionState.CONNECTING, str(error), now)
 
     def _arrived(self, data: bytes, at: WorldTime, now: WorldTime) -> None:
+        if self._closing:
+            return  # on the way out
         if self._sequence is not None:
             self._pairing_answer(data, now)
         elif self._tls is not None:
@@ -424,6 +429,8 @@ class MeterSession:
         """Send the next order if none is under way."""
         if self.state is not SessionState.READY or self._tls is None or not self._jobs:
             return
+        if self._closing:
+            return  # the next session takes it
         job = self._jobs[0]
         if job.sent:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from support import run_virtual
+from support import START, run_virtual, world
 from wired_lab import (
     SEED,
     WiredLab,
@@ -223,8 +223,9 @@ def test_the_interface_is_switched_off_and_on(tmp_path):
         lab.gateway._settings_changed(Settings(), Settings(lmn_wired=False))
         assert not lab.line.stations
         sent = lab.rack.sim.busy_ns
-        await lab.seconds(60)
+        await lab.seconds(120)
         assert lab.rack.sim.busy_ns == sent
+        assert not lab.log("meter-missing")  # who may not speak is not missing
         lab.gateway._settings_changed(Settings(lmn_wired=False), Settings())
         await lab.seconds(60)
         assert ready(lab) == keys_of(lab.meters)
@@ -319,3 +320,75 @@ def test_a_strict_module_draws_the_gateways_part_of_the_handshake(tmp_path):
             assert any(name.startswith("GW_LMN_TLS_PRV_") for name in names)
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize(
+    ("profile", "delay"), [("conexa-3.0/v3.87", 0), ("tr-2025/default", 3)], ids=["v1.0", "v2.0"]
+)
+def test_the_time_of_a_value_follows_the_edition(tmp_path, profile, delay):
+    """REQ.TLSHDLC.SMGW.60: arrival less (refTime - valTime); by the norm of 2013 the arrival."""
+
+    async def work(lab):
+        (meter,) = lab.meters
+        meter.registers.delay_s = 3
+        await lab.seconds(130)
+        captures = {capture for capture, *_ in lab.device.metering.current.values()}
+        assert {capture.seconds for capture in captures} == {world(START).seconds + 120 - delay}
+
+    run_lab(tmp_path, 1, work, profile=profile)
+
+
+def test_an_order_during_a_rebuild_is_done_by_the_next_session(tmp_path):
+    """What changes the meter is neither lost nor done twice while TLS is begun anew."""
+
+    async def work(lab):
+        (meter,) = lab.meters
+        await lab.seconds(20)
+        lab.line.rebuild(meter.id.lower)
+        now = lab.clock.now().seconds
+        messages, reason = await ordered(lab, meter, set_time(now, 3600, 0, 0))
+        assert (messages is not None, reason) == (True, "")
+        assert meter.server.clock[0] == now
+        assert lab.line.session(meter.id.lower).sessions == 2
+
+    run_lab(tmp_path, 1, work)
+
+
+def test_a_crypto_reset_always_gets_its_answer(tmp_path):
+    """Twice in a row, and to a meter that vanishes: each order ends with a result or a reason."""
+
+    async def work(lab):
+        (meter,) = lab.meters
+        await lab.seconds(20)
+        told = []
+        give = lab.gateway.running.lmn.give
+        for _ in range(2):
+            give(meter.id.lower, "crypto-reset", lambda *said: told.append(said))
+        await lab.seconds(20)
+        assert told == [("", "ordered again"), ("", "")]
+        meter.faults.silent = True
+        give(meter.id.lower, "crypto-reset", lambda *said: told.append(said))
+        await lab.seconds(60)
+        assert len(told) == 3
+        assert told[2][1]
+
+    run_lab(tmp_path, 1, work)
+
+
+def test_the_slot_in_use_is_the_one_the_certificate_names(tmp_path):
+    """A power cut between key, certificate and anything else leaves a pair that fits."""
+
+    async def work(lab):
+        (meter,) = lab.meters
+        await lab.seconds(20)
+        credentials = lab.line.session(meter.id.lower).credentials
+        before = credentials._suffix
+        made = credentials.renew_own(lab.line.date())
+        assert credentials._suffix == before  # made, but not in use
+        credentials.switch(made)
+        assert credentials._suffix != before
+        again = credentials.renew_own(lab.line.date())
+        credentials.switch(again)
+        assert credentials._suffix == before
+
+    run_lab(tmp_path, 1, work)

@@ -174,6 +174,7 @@ def test_decode_hdlc_explains_every_field(tmp_path):
     line = json.loads(shown.stdout)
     assert line["frame"] == "UI"
     assert line["source"] == {"address": 58, "sap": 1}
+    assert (line["length"], line["hcs"], line["fcs"]) == (43, "1925", "88b3")
     assert line["participants"][0]["participant"] == "1emh0004911613"
     file = tmp_path / "frames.bin"
     file.write_bytes(b"noise" + bytes.fromhex(EMH) + bytes.fromhex("7EA009740D020D93235C7E"))

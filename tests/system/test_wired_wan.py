@@ -93,6 +93,12 @@ def test_a_wrong_key_is_reported_and_a_right_one_repairs(tmp_path):
         await lab.market.drive(session.put_profile("meter", Meter(name), right))
         await lab.clock.advance(30 * SECOND)
         assert meters[0].memory.paired
+        # the same key once more begins no new row of counters: old answers stay refused
+        counter = lab.device.store.get_meta(f"lmn-counter {name.lower()}")
+        assert int(counter) > 1
+        session = await lab.session()
+        await lab.market.drive(session.put_profile("meter", Meter(name), right))
+        assert lab.device.store.get_meta(f"lmn-counter {name.lower()}") == counter
 
     run_lab(tmp_path, work, count=1)
 
@@ -118,8 +124,13 @@ def test_orders_of_the_administrator(tmp_path):
         meter.registers.tamper(lab.clock.now(), MAGNETIC)
         status, text = await order("log")
         assert (status, text.split()[-1]) == (0, "9")
+        written, reset = [], meter.server._reset
+        meter.server._reset = lambda value, bits: (written.append(bits), reset(value, bits))
         assert (await order("reset-tamper"))[0] == 0
+        assert written == [MAGNETIC]  # only what the status word says
         assert not meter.registers.meter.status_faults
+        assert await order("reset-tamper") == (0, "no tamper state is set")
+        assert written == [MAGNETIC]
         assert (await order("set-time"))[0] == 0
         status, text = await order("clock")
         assert "offset 7200; state 0" in text  # summer time

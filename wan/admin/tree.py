@@ -358,9 +358,12 @@ class GatewayTree:
         assert isinstance(found.record, Meter)
         module, name = self._f.keys.module, lmn_master_key(found.record.id)
         try:
+            changed = name not in module.files() or (
+                module.read_file(name) != found.secrets["master_key"]
+            )
             module.write_file(name, found.secrets["master_key"])
         except SecurityModuleError as error:
             raise CosemError(500, f"the security module refuses: {error}", "master_key") from error
-        # a new key begins a new row of counters (TR-03116-3 7.1)
-        self._f.device.store.set_meta(f"lmn-counter {found.record.key}", "0")
+        if changed:  # a new key, and only that, begins a new row of counters (TR-03116-3 7.1)
+            self._f.device.store.set_meta(f"lmn-counter {found.record.key}", "0")
         self._f.device.logbooks.write("pairing-key", self._f.now(), meter=found.record.key)

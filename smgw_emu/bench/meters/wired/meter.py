@@ -157,7 +157,7 @@ class WiredMeter:
         ready = [data for at, data in self._later if at <= now]
         self._later = [(at, data) for at, data in self._later if at > now]
         for data in ready:
-            self._say(data, now)
+            self.link.send(data)
 
     def output(self) -> list[tuple[WorldTime, bytes]]:
         """Return and forget what is to be sent."""
@@ -273,7 +273,4 @@ class WiredMeter:
         if self.faults.latency_ms:
             self._later.append((now + self.faults.latency_ms * MILLISECOND, data))
         else:
-            self._say(data, now)
-
-    def _say(self, data: bytes, _now: WorldTime) -> None:
-        self.link.send(data)
+            self.link.send(data)

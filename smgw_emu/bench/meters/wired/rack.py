@@ -90,7 +90,7 @@ def delivery_note(meters: list[WiredMeter], seed: int, path: Path) -> None:
     lines = ["# TEST meters of `smgw meter wired`: ids, registers and master keys.", ""]
     for meter in meters:
         model = meter.registers.model
-        codes = ", ".join(f'"{obis.hex}"' for obis in _billable(meter))
+        codes = ", ".join(f'"{obis.hex}"' for obis in _registrable(meter))
         lines += [
             "[[meter]]",
             f'id = "{meter.id}"',
@@ -107,8 +107,8 @@ def delivery_note(meters: list[WiredMeter], seed: int, path: Path) -> None:
     write_private(path, "\n".join(lines).encode())
 
 
-def _billable(meter: WiredMeter) -> list[Obis]:
-    return [obis for obis in meter.registers.values(WorldTime(0)) if obis.is_counter]
+def _registrable(meter: WiredMeter) -> list[Obis]:
+    return [obis for obis in meter.registers.values(WorldTime(0)) if obis.can_be_registered]
 
 
 def save_memory(meters: list[WiredMeter], path: Path) -> None:

@@ -62,6 +62,8 @@ class MeterRegisters:
         self._last_slot: int | None = None
         self.offset = 0  # a fault: added to the counter of imported energy, 0.1 Wh
         self.clock_offset = 0  # a fault: added to the seconds index
+        # seconds between measuring and sending that the meter tells, None: it tells no capture time
+        self.delay_s: int | None = None
 
     def advance(self, now: WorldTime) -> None:
         """Let the counters run, and store what is to be stored."""

@@ -151,7 +151,7 @@ class SmlServer:
                 case GetProcParameterRequest():
                     return self._get(body, now)
                 case SetProcParameterRequest():
-                    self._set(body, now)
+                    self._set(body)
                     return self._attention(OK)
                 case GetListRequest():
                     return self._list(now)
@@ -171,6 +171,10 @@ class SmlServer:
             raise _Refused(UNKNOWN)
         place = read_entry(body.tree_path[0])
         children = tuple(self._attribute(place, name, now) for name in body.tree_path[1:])
+        delay = self._registers.delay_s
+        if delay is not None and places.STATUS in body.tree_path:
+            measured = Time(1, self._registers.seconds(now) - delay)
+            children += (Tree(places.CAPTURE_TIME, measured),)
         return GetProcParameterResponse(self._id, body.tree_path, Tree(place.entry, None, children))
 
     def _attribute(self, place: Place, name: bytes, now: WorldTime) -> Tree:
@@ -246,7 +250,7 @@ class SmlServer:
 
     # -- writing ---------------------------------------------------------------------------
 
-    def _set(self, body: SetProcParameterRequest, now: WorldTime) -> None:
+    def _set(self, body: SetProcParameterRequest) -> None:
         place = read_entry(body.tree_path[0]) if body.tree_path else None
         value = body.tree.value
         match place:
@@ -268,7 +272,6 @@ class SmlServer:
                 self._block(_children(body.tree))
             case _:
                 raise _Refused(NOT_WRITABLE)
-        _ = now
 
     def _new_key(self, value: object) -> None:
         found = split_der(_octets(value))
