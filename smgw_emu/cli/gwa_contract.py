@@ -77,7 +77,7 @@ def meter(gwa: Path, device: str, meter: str, order: str) -> None:
     \b
     crypto-reset   undo the pairing (it is paired anew at once)
     renew          new certificates for meter and gateway
-    reset-tamper   clear magnetic and mechanical tamper
+    reset-tamper   clear the tamper states its status word shows
     information    type, id, firmware, hardware
     set-time       bring the legal time
     clock          state of its clock

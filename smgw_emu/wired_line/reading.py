@@ -33,7 +33,7 @@ class Reader:
         self, meter: Meter, lmn: LmnProfile | None, device: Device, profile: Profile
     ) -> None:
         self.meter = meter
-        self._interval = (LmnProfile("").interval_s if lmn is None else lmn.interval_s) * SECOND
+        self._interval = (lmn or LmnProfile(meter.id)).interval_s * SECOND
         self._device = device
         self._relative = profile.lmn_wired.measuring_time == "ref-minus-val"
         self._reference: int | None = None
