@@ -72,7 +72,7 @@ def capture(gwa: Path, device: str, contract: str) -> None:
 @click.argument("meter")
 @click.argument("order", default="")
 def meter(gwa: Path, device: str, meter: str, order: str) -> None:
-    r"""Show a wired meter's state, or give it an ORDER and wait for the result.
+    """Show a wired meter's state, or give it an ORDER and wait for the result.
 
     \b
     crypto-reset   undo the pairing (it is paired anew at once)
@@ -82,7 +82,7 @@ def meter(gwa: Path, device: str, meter: str, order: str) -> None:
     set-time       bring the legal time
     clock          state of its clock
     log            its event log
-    """
+    """  # noqa: D301  # \\b is click's mark for text not to be wrapped
     if order:
         print_json(send_order(gwa, "POST", "meter", device=device, meter=meter, order=order))
     else:

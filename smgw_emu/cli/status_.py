@@ -12,6 +12,8 @@ from smgw_emu.cli.common import DIRECTORY, print_json
 from smgw_emu.lab.access import read_access
 
 _LAMP_NAMES = {"pwr": "PWR", "tls": "TLS", "lmc": "LMC", "wmt": "wMT"}
+# DLMS unit codes, IEC 62056-62 table 4
+_UNITS = {8: "°", 27: "W", 30: "Wh", 33: "A", 35: "V", 44: "Hz"}
 
 
 def lamp_line(lamps: dict[str, bool]) -> str:
@@ -83,7 +85,7 @@ def _rows(state: dict[str, Any]) -> list[tuple[str, str]]:
         rows += _wired_rows(bus)
     rows += [("missing meter", meter) for meter in state.get("missing_meters", [])]
     for value in state.get("current", []):
-        unit = {27: "W", 30: "Wh"}.get(value["unit"], f"unit {value['unit']}")
+        unit = _UNITS.get(value["unit"], f"unit {value['unit']}")
         rows.append(("meter", f"{value['meter']}  {value['obis']}  {value['value']} {unit}"))
     rows += [("unknown meter", f"{meter}  (not configured, dropped)") for meter in
              state.get("unknown_meters", [])]  # fmt: skip
