@@ -179,15 +179,18 @@ class Gateway:
         except StoreError as error:  # a full or broken flash must not keep the device on
             _log.warning("the stop could not be logged", cause=str(error))
 
-    def connect(self, meter: str, end: socket.socket, protocol: Protocol = "sml") -> None:
+    def connect(
+        self, meter: str, end: socket.socket, protocol: Protocol = "sml", stick: str = "hex"
+    ) -> None:
         """Plug a virtual meter or bus of this process into a port (before power-on).
 
         Args:
             meter: a meter's id, or any name of a port.
             end: the gateway's end.
             protocol: what is spoken there.
+            stick: kind of receiver, for ``wmbus``.
         """
-        self._plugs[meter.lower()] = Plug(end, protocol)
+        self._plugs[meter.lower()] = Plug(end, protocol, stick)
 
     async def _start(self, store: Store, now: WorldTime) -> None:
         config = self.config
@@ -235,11 +238,17 @@ class Gateway:
             self.hsm,
             self.profile,
             self.clock,
-            LmnHooks(self._arm, self._guard, lambda there: self._set_lamps(hdlc_station=there)),
+            LmnHooks(
+                self._arm,
+                self._guard,
+                lambda there: self._set_lamps(hdlc_station=there),
+                lambda at: self._set_lamps(telegram_at=at),
+            ),
             config.line,
             self._plugs,
             self.keylog,
             self.lmn_capture,
+            self.directory,
         )
         han = HanLine(
             HanParts(
@@ -392,6 +401,8 @@ class Gateway:
             self._tasks = asyncio.get_running_loop().create_task(self._restart_wakeup())
         if old.lmn_wired != new.lmn_wired:
             running.lmn.switch(on=new.lmn_wired)
+        if old.lmn_wireless != new.lmn_wireless:
+            running.lmn.switch_radio(on=new.lmn_wireless)
 
     async def _restart_wakeup(self) -> None:
         running = self.running

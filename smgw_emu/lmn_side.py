@@ -1,38 +1,47 @@
-"""All meter ports of one gateway: push lines (:mod:`.meter_line`), buses (:mod:`.wired_line`)."""
+"""All meter ports of one gateway: push lines, wired buses, radio receivers.
+
+Each kind has a room of its own: :mod:`.meter_line`, :mod:`.wired_line`, :mod:`.radio_line`.
+"""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+from urllib.parse import parse_qs
 
-from hardware.ports import MeterPort, PortEvents, SocketPort, open_port
+from hardware.ports import DEFAULT_BAUD, MeterPort, PortEvents, SocketPort, open_port
+from hardware.radio import DEFAULT_STICK, STICKS
 from hsm_sim.interface import KeyModule
 from lmn.sml.orders import Order
 from lmn.sml.transport import START
 from smgw_emu.core.config import Line
 from smgw_emu.core.device import Device
-from smgw_emu.core.errors import SmgwError
+from smgw_emu.core.errors import ConfigError, SmgwError
 from smgw_emu.core.instants import WorldTime
 from smgw_emu.core.stations import StationBook
 from smgw_emu.meter_line import MeterLine
 from smgw_emu.profiles import Profile
+from smgw_emu.radio_line import RadioLine, Reception
+from smgw_emu.radio_line.reception import ReceptionHooks
 from smgw_emu.transport.clock import Clock
 from smgw_emu.wired_line import WiredLine
 from smgw_emu.wired_line.line import LineParts, wired_meters
 from smgw_emu.wired_line.named_orders import Done, give
 from smgw_emu.wired_line.session import Answer
 
-Protocol = Literal["sml", "hdlc"]
+Protocol = Literal["sml", "hdlc", "wmbus"]
 
 
 @dataclass(frozen=True, slots=True)
 class Plug:
-    """A socket of this process that is plugged into a port."""
+    """A socket of this process that is plugged into a port; ``stick``: kind of a receiver."""
 
     end: socket.socket
     protocol: Protocol = "sml"
+    stick: str = "hex"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +52,13 @@ class LmnHooks:
         changed: deadlines may have moved.
         guard: runs a step of the core.
         station: "a meter has an HDLC address" has changed.
+        telegram: a complete wM-Bus telegram was heard.
     """
 
     changed: Callable[[], None]
     guard: Callable[[Callable[[], None]], None]
     station: Callable[[bool], None]
+    telegram: Callable[[WorldTime], None]
 
 
 class LmnSide:
@@ -63,6 +74,7 @@ class LmnSide:
         plugs: sockets by meter or port name.
         keylog: file for TLS secrets of captures.
         capture: sees the octets of the buses: (port, sent by us, data).
+        folder: of the gateway.
     """
 
     def __init__(
@@ -76,6 +88,7 @@ class LmnSide:
         plugs: Mapping[str, Plug],
         keylog: str = "",
         capture: Callable[[str, bool, bytes], None] | None = None,
+        folder: Path = Path(),
     ) -> None:
         self._device = device
         self._module = module
@@ -92,6 +105,10 @@ class LmnSide:
         )  # fmt: skip
         self.lines: list[MeterLine] = []
         self.wired: list[WiredLine] = []
+        self.radios: list[RadioLine] = []
+        self._radio_on = device.administration.settings.lmn_wireless
+        reception = ReceptionHooks(hooks.guard, hooks.telegram, hooks.changed)
+        self.reception = Reception(device, module, profile, folder, reception)
         self._build(ports, plugs)
 
     def _build(self, ports: tuple[Line, ...], plugs: Mapping[str, Plug]) -> None:
@@ -111,8 +128,18 @@ class LmnSide:
             self._add(name, protocol if plug is None else plug.protocol, plug)
 
     def _add(self, name: str, protocol: Protocol, plug: Plug | None) -> None:
-        line: MeterLine | WiredLine
-        if protocol == "hdlc":
+        line: MeterLine | WiredLine | RadioLine
+        marker, baud = START, DEFAULT_BAUD
+        if protocol == "wmbus":
+            kind = stick_of(name) if plug is None else plug.stick
+            stick = STICKS[kind]
+            line = RadioLine(
+                name, stick, self.reception, self._device, self._clock, self._hooks.guard
+            )
+            self.radios.append(line)
+            marker, baud = b"\n", stick.BAUD
+        elif protocol == "hdlc":
+            marker, baud = b"~", self._profile.lmn_bus.baud
             line = WiredLine(name, self._parts)
             self.wired.append(line)
         else:
@@ -123,11 +150,8 @@ class LmnSide:
         port: MeterPort
         if plug is not None:
             port = SocketPort(plug.end, self._clock, events)
-        elif protocol == "hdlc":
-            baud = self._profile.lmn_bus.baud
-            port = open_port(name, self._clock, events, b"~", baud, rs485=True)
         else:
-            port = open_port(name, self._clock, events, START)
+            port = open_port(name, self._clock, events, marker, baud, rs485=protocol == "hdlc")
         line.port = port
 
     # -- life ------------------------------------------------------------------------------
@@ -135,11 +159,19 @@ class LmnSide:
     def start(self) -> None:
         """Open the ports, unless the administrator has switched the interface off (3.3.5)."""
         self._expect()
+        self.reception.reconfigured()
         if self._on:
             self._open()
+        if self._radio_on:
+            self._open_radios()
 
     def stop(self, *, orderly: bool = True) -> None:
         """Close the ports; ``orderly=False`` is a power cut: nothing is written."""
+        self._stop_wired(orderly=orderly)
+        for radio in self.radios:
+            radio.stop()
+
+    def _stop_wired(self, *, orderly: bool) -> None:
         for line in self.lines:
             line.port.stop()
         for wired in self.wired:
@@ -155,7 +187,20 @@ class LmnSide:
         if on:
             self._open()
         else:
-            self.stop()
+            self._stop_wired(orderly=True)
+
+    def switch_radio(self, *, on: bool) -> None:
+        """The administrator switches the wireless interface on or off."""
+        self._radio_on = on
+        if on:
+            self._open_radios()
+        else:
+            for radio in self.radios:
+                radio.stop()
+
+    def _open_radios(self) -> None:
+        for radio in self.radios:
+            radio.port.start()
 
     def _open(self) -> None:
         ports = [line.port for line in self.lines] + [line.port for line in self.wired]
@@ -165,6 +210,7 @@ class LmnSide:
     def reconfigured(self) -> None:
         """Profiles or keys have changed."""
         self._expect()
+        self.reception.reconfigured()
         for line in self.wired:
             line.reconfigured()
 
@@ -229,3 +275,16 @@ class LmnSide:
             SmgwError: it has no HDLC address.
         """
         self.line_of(meter).order(meter, order, answer)
+
+
+def stick_of(source: str) -> str:
+    """Return the kind of receiver a source names with ``?stick=``.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    options = parse_qs(source.partition("?")[2])
+    kind = options.get("stick", [DEFAULT_STICK])[-1]
+    if kind not in STICKS:
+        raise ConfigError(f"meter source {source!r}: stick: one of {', '.join(STICKS)}")
+    return kind

@@ -43,13 +43,14 @@ _HEX_64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Identity: DIN 43863-5 id of medium E, firmware profile, calibration authority.
 
-    ``profile`` and ``event_catalogue`` may name files in the gateway's directory.
+    ``profile``, ``event_catalogue`` and ``obis_map`` may name files in the gateway's directory.
     """
 
     id: str
     profile: str = DEFAULT_PROFILE
     authority: str = "TEST"
     event_catalogue: str = ""
+    obis_map: str = ""
 
 
 class Clock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,11 +121,12 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A meter port that exists before any meter profile: serial device, tcp:// or recording.
 
     ``protocol``: ``sml`` for meters that send without being asked (optical port), ``hdlc`` for the
-    wired LMN, a bus of which the gateway is the primary.
+    wired LMN, a bus of which the gateway is the primary, ``wmbus`` for a radio receiver, whose kind
+    the source names (``/dev/ttyUSB0?stick=im871a``).
     """
 
     source: str
-    protocol: Literal["sml", "hdlc"] = "sml"
+    protocol: Literal["sml", "hdlc", "wmbus"] = "sml"
 
 
 class Consumer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -26,6 +26,8 @@ class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         factor: of its transformers, for computed values (T38 Wandlerfaktoren).
         digits: decimal digits of its registers, at which they roll over; 0: they do not.
         word: which of the three meter words it has (``wan.md`` 5.4).
+        wait_s: values for a target may arrive so long after it, in a compact profile of a wireless
+            meter (Detailspezifikation v2.0 REQ.WMBUS.apl.10).
     """
 
     id: str
@@ -38,6 +40,7 @@ class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     factor: int = 1
     digits: int = 0
     word: Literal["electricity", "gas", "wireless"] = "electricity"
+    wait_s: int = 0
 
     @property
     def key(self) -> str:
@@ -67,6 +70,7 @@ def check_meter(meter: Meter) -> None:
         )
     need(len(set(meter.channels)) == len(meter.channels), f"{where}: a register is given twice")
     need(1 <= meter.interval_s <= 86_400, f"{where}: interval_s {meter.interval_s}: 1 to 86400")
+    need(0 <= meter.wait_s <= 86_400, f"{where}: wait_s {meter.wait_s}: 0 to 86400")
     need(1 <= meter.factor <= MAX_FACTOR, f"{where}: factor {meter.factor}: 1 to {MAX_FACTOR}")
     need(
         meter.digits == 0 or 3 <= meter.digits <= MAX_DIGITS,

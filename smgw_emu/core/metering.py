@@ -101,7 +101,8 @@ class Metering:
             if old is not None and not plan.name.startswith("@") and plan.registers == old.channels:
                 continue
             last = self._store.last_readings("origin", plan.meter.key, plan.name)
-            start = now if old is None else old.floor
+            wait = plan.meter.wait_s * SECOND
+            start = now + -wait if old is None else old.floor
             self._newest.update(
                 {
                     (*key, obis): to_inner(reading.value, reading.scaler)
@@ -115,6 +116,7 @@ class Metering:
                 start,
                 last,
                 rules.max_catch_up,
+                wait,
             )
             if old is not None:
                 self._registrars[key].adopt(old)
@@ -166,9 +168,10 @@ class Metering:
             return
         meter = self._plans[keys[0]].meter
         word = meter_word(report.status, WordKind(meter.word), self._dialect)
-        self._remember(report, word, capture)
+        if report.use != "stored":
+            self._remember(report, word, capture)
         event = self._watch.status(meter, report, word, self._config, capture)
-        for key in keys:
+        for key in keys if report.use != "present" else ():
             self._store_settled(key, self._registrars[key].on_report(report, capture), capture)
         self._look_for_events(report, word, capture)
         if event == "meter-fatal":
@@ -367,6 +370,8 @@ class Metering:
             conditions |= {Condition.NOT_FOR_BILLING, Condition.NO_VALUE}
         else:
             conditions |= word_conditions(word, kind)
+            if item.unverified:
+                conditions.add(Condition.NOT_FOR_BILLING)
             if kept and self._runs_backwards(plan, item, now):
                 conditions.add(Condition.UNUSABLE)
         reading = Reading(

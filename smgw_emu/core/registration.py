@@ -39,6 +39,7 @@ class Registered:
     unit: int
     status: int | None
     repeated: bool
+    unverified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class _Sample:
     capture: DeviceTime
     value: MeterValue
     status: int | None
+    unverified: bool = False
 
 
 @dataclass(slots=True)
@@ -84,6 +86,7 @@ class Registrar:
         start: device time; the first target lies after it.
         last: newest stored line per register, to repeat and to keep targets rising.
         max_catch_up: most targets repeated after one forward step of the clock.
+        wait_ns: how long after a target values for it may still arrive (compact profiles).
     """
 
     def __init__(
@@ -94,7 +97,9 @@ class Registrar:
         start: DeviceTime,
         last: Mapping[Obis, Reading] | None = None,
         max_catch_up: int = 4000,
+        wait_ns: int = 0,
     ) -> None:
+        self._wait = max(tolerance_ns, wait_ns)
         self.channels = tuple(channels)
         self.schedule = schedule
         self._tolerance = tolerance_ns
@@ -120,16 +125,21 @@ class Registrar:
 
     def next_deadline(self) -> DeviceTime:
         """Return the end of the present target's window."""
-        return self._windows[0].target + self._tolerance
+        return self._windows[0].target + self._wait
 
     def on_report(self, report: MeterReport, capture: DeviceTime) -> list[Settled]:
-        """Take a meter's report that arrived at ``capture``; returns the targets it settles."""
+        """Take a meter's report of ``capture``; returns the targets it settles.
+
+        Reports come in the order of their times, so one beyond a window closes it.
+        """
         settled = self.on_time(capture)
+        while capture > self.target + self._tolerance:
+            settled.append(self._settle())
         while capture >= self._windows[-1].target + -self._tolerance:
             self._open_next(self._windows[-1].target)
         for value in report.values:
             if value.obis in self.channels and abs(value.value) <= INT64_MAX:
-                sample = _Sample(capture, value, report.status)
+                sample = _Sample(capture, value, report.status, report.unverified)
                 self._latest[value.obis] = sample
                 for window in self._windows:
                     window.take(sample, self._tolerance)
@@ -210,7 +220,8 @@ class Registrar:
         if sample is not None:
             value = sample.value
             return Registered(obis, target, sample.capture, value.value, value.scaler,
-                              value.unit, sample.status, repeated=False)  # fmt: skip
+                              value.unit, sample.status, repeated=False,
+                              unverified=sample.unverified)  # fmt: skip
         last = self._last.get(obis)
         if last is None:
             return None

@@ -147,8 +147,8 @@ FAULT_BITS: dict[WordKind, dict[Fault, int]] = {
         Fault.FATAL: METER_FATAL,
     },
     WordKind.WIRELESS: {
-        Fault.WARNING: _bits(2, 4, 6, 10),
-        Fault.ERROR: _bits(3, 27),
+        Fault.WARNING: _bits(2, 4, 6, 10, 11, 12, 13, 29),
+        Fault.ERROR: _bits(3, 27, 30),
         Fault.TAMPER: _bits(1, 7),
         Fault.FATAL: _bits(5, 28),
     },
@@ -207,7 +207,8 @@ def word_conditions(word: int, kind: WordKind) -> set[Condition]:
     conditions = {Condition.WIRELESS}
     if faults & Fault.TAMPER:
         conditions.add(Condition.METER_TAMPER)
-    if faults & Fault.ERROR:
+    # the text of bit 15 names STS "abnormal" (bit 30) and "permanent error" (bit 28)
+    if faults & Fault.ERROR or word & bit(28):
         conditions.add(Condition.METER_ERROR)
     return conditions
 

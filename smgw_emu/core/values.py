@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Literal
 
 from smgw_emu.core.instants import DeviceTime
 from smgw_emu.core.obis import Obis
@@ -35,12 +36,17 @@ class MeterReport:
     Attributes:
         meter: device id in lower case, or the server id in hex where it has another form.
         values: the registers in the order sent.
-        status: raw status word of the meter (bit 0 = least significant), None if absent.
+        status: raw status word of the meter (bit 0 = least significant; of a wireless meter in
+            printed order), None if absent.
+        use: ``present``: shown, never registered; ``stored``: of the past, registered only.
+        unverified: nobody has authenticated the sender (a lab's switch let it through).
     """
 
     meter: str
     values: tuple[MeterValue, ...]
     status: int | None = None
+    use: Literal["both", "present", "stored"] = "both"
+    unverified: bool = False
 
 
 @dataclass(frozen=True, slots=True)

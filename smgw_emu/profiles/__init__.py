@@ -263,6 +263,38 @@ class LmnWired(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     supply_ma: Positive
 
 
+class LmnWireless(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The gateway as a radio receiver (``lmn-wireless.md`` 0).
+
+    Attributes:
+        modes: radio modes that are heard; a frame of another one is as if nothing was sent.
+        band: 868.3 MHz ("S") or 868.95 MHz ("TC") with one transceiver, or both in turn.
+        alternate_s: how long each band is listened to in turn.
+        formats: frame formats that are heard.
+        controls: C fields that are listened to.
+        security: security modes whose telegrams give values.
+        tags: octets of the tag of mode 10 that are taken (ICS.WMBUS.Mode10.10).
+        unauthenticated: lab switch: values of modes 0 and 5 are taken, and marked.
+        measuring_time: of values outside profiles: arrival, or arrival minus DP1!.
+        duplicate_s: the same telegram within this time is a repeater's, not a replay.
+        fragment_s: all fragments of a message come within this time.
+        heard: entries of the list of senders.
+    """
+
+    modes: tuple[Literal["S", "T", "C"], ...]
+    band: Literal["S", "TC", "alternate"]
+    alternate_s: Positive
+    formats: tuple[Literal["A", "B"], ...]
+    controls: tuple[Natural, ...]
+    security: tuple[Literal[7, 10], ...]
+    tags: tuple[Literal[8, 12, 16], ...]
+    unauthenticated: bool
+    measuring_time: Literal["arrival", "actuality"]
+    duplicate_s: Natural
+    fragment_s: Positive
+    heard: Positive
+
+
 class Wakeup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Wake-up service: window, memory and rate in seconds, byte order, use without valid time."""
 
@@ -311,6 +343,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sml: Sml
     lmn_bus: LmnBus
     lmn_wired: LmnWired
+    lmn_wireless: LmnWireless
     wakeup: Wakeup
     time: Time
 

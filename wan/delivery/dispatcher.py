@@ -119,6 +119,7 @@ class Dispatcher:
 
     def _ready(self, point: UsagePoint, moment: DeviceTime) -> DeviceTime:
         window = point.period_s * self._device.profile.registration.tolerance_permille // 1000
+        window = max([window, *(meter.wait_s for meter in self._terms(point).meters)])
         return moment + (window + self._delay_s) * SECOND
 
     def next_deadline(self) -> DeviceTime | None:
