@@ -17,8 +17,8 @@ from lmn.hdlc import Frame, Kind, decode_frame, encode_frame
 from lmn.sml.orders import read_registers
 from smgw_emu import profiles
 from smgw_emu.bench.bus.desk import DeskLine, SimClock
+from smgw_emu.bench.meters.keys import master_key
 from smgw_emu.bench.meters.wired import Rack, make_meters
-from smgw_emu.bench.meters.wired.rack import master_key
 from smgw_emu.core.config import Gateway, GatewayConfig
 from smgw_emu.core.device import Device
 from smgw_emu.core.device_clock import DeviceClock

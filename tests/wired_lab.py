@@ -15,8 +15,8 @@ from lmn.bus import Bus, BusEvent
 from smgw_emu import profiles
 from smgw_emu.bench.bus import BusSim, Faults, LiveBus
 from smgw_emu.bench.bus.live import socket_wire
+from smgw_emu.bench.meters.keys import master_key
 from smgw_emu.bench.meters.wired import Rack, WiredMeter, make_meters
-from smgw_emu.bench.meters.wired.rack import master_key
 from smgw_emu.core.instants import SECOND, DeviceTime, WorldTime
 from smgw_emu.core.obis import ACTIVE_ENERGY_IMPORT
 from smgw_emu.gateway import Gateway

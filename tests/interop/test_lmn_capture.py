@@ -65,7 +65,7 @@ def test_a_running_gateway_is_captured(tmp_path):
     assert abs(times[0] - world("2026-03-31T10:00:00Z").ns / 1e9) < 1
     secrets = path.read_bytes()
     for meter in rack_of(2, WorldTime(0)):
-        from smgw_emu.bench.meters.wired.rack import master_key
+        from smgw_emu.bench.meters.keys import master_key
 
         assert master_key(1, str(meter.id)) not in secrets
 

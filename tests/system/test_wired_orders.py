@@ -266,7 +266,7 @@ def wired_config(lab, meter):
 
 def put_keys_running(lab, meter) -> None:
     from hsm_sim.slots import lmn_master_key
-    from smgw_emu.bench.meters.wired.rack import master_key
+    from smgw_emu.bench.meters.keys import master_key
 
     lab.gateway.hsm.write_file(lmn_master_key(str(meter.id)), master_key(SEED, str(meter.id)))
 

@@ -12,8 +12,8 @@ from wired_lab import PROFILE, SEED, rack_of
 from smgw_emu.bench.bus import LiveBus
 from smgw_emu.bench.bus.live import socket_wire
 from smgw_emu.bench.gwa.session import GatewayError
+from smgw_emu.bench.meters.keys import master_key
 from smgw_emu.bench.meters.wired import Rack
-from smgw_emu.bench.meters.wired.rack import master_key
 from smgw_emu.bench.meters.wired.registers import MAGNETIC
 from smgw_emu.core.instants import MINUTE, SECOND
 from smgw_emu.core.meter_profile import Meter

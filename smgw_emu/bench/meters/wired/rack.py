@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import msgspec
@@ -11,6 +10,7 @@ from hsm_sim.files import write_private
 from lmn.sym import PairingMemory
 from smgw_emu.bench.bus.sim import BusSim, Faults
 from smgw_emu.bench.meters.electricity import ElectricityMeter
+from smgw_emu.bench.meters.keys import master_key
 from smgw_emu.bench.meters.wired.catalog import CATALOG, DEFAULT_MODELS
 from smgw_emu.bench.meters.wired.meter import WiredMeter
 from smgw_emu.bench.meters.wired.registers import FATAL, MAGNETIC, MECHANICAL, MeterRegisters
@@ -20,11 +20,6 @@ from smgw_emu.core.obis import Obis
 from smgw_emu.profiles import Profile
 
 FIRST_NUMBER = 1
-
-
-def master_key(seed: int, meter: str) -> bytes:
-    """Return the TEST master key of a virtual meter: from the seed, so that a run repeats."""
-    return hashlib.sha256(f"smgw-emu TEST MK0 {seed} {meter.upper()}".encode()).digest()[:16]
 
 
 def make_meters(
