@@ -78,7 +78,7 @@ class Im871a(Stick):
             return [Heard(bytes((len(payload),)) + payload, "bare", begun, "", dbm)]
         if endpoint == _DEVICE and message == _INFO_ANSWER and payload:
             module = _MODULES.get(payload[0], f"module {payload[0]}")
-            firmware = f", firmware {payload[2]:02x}" if len(payload) > 2 else ""
+            firmware = f", firmware {payload[2] >> 4}.{payload[2] & 15}" if len(payload) > 2 else ""
             self.text = module + firmware
             return self._answered(now, "device information")
         if endpoint == _DEVICE and message == _SET_CONFIG_ANSWER:

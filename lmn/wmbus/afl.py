@@ -13,6 +13,7 @@ from smgw_emu.core.errors import RemoteProtocolError
 
 CI_AFL = 0x90
 _MORE, _MCL, _ML, _MCR, _MAC, _KI = 0x4000, 0x2000, 0x1000, 0x0800, 0x0400, 0x0200
+_RESERVED = 0x8100
 MAC_LENGTHS = {3: 2, 4: 4, 5: 8, 6: 12, 7: 16}  # CMAC; 8 and 9 are GMAC
 MAX_MESSAGE = 16_384  # ML: at most 16 kB
 MAX_FRAGMENTS = 255
@@ -81,6 +82,8 @@ def parse_afl(data: bytes) -> tuple[Afl | None, bytes]:
         raise RemoteProtocolError("the frame ends within the AFL")
     body, rest = data[2 : 2 + data[1]], data[2 + data[1] :]
     fcl = int.from_bytes(body[:2], "little")
+    if fcl & _RESERVED or (fcl & _MORE and not fcl & 0xFF):  # no MAC covers FCL
+        raise RemoteProtocolError(f"impossible flags {fcl:04X} of the AFL")
     at = 2
     mcl: int | None = None
     if fcl & _MCL:
@@ -129,6 +132,9 @@ class Assembly:
         Raises:
             RemoteProtocolError: it does not continue what has begun, or the message is too long.
         """
+        if afl.fragment == 1 and not afl.more:
+            self.drop()
+            raise RemoteProtocolError("a message of one fragment")  # FCL is under no MAC
         if afl.fragment == 1:
             self._first, self._last, self._parts, self._size = afl, 1, [], 0
         elif self._first is None or afl.fragment != self._last + 1:

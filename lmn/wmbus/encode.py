@@ -101,7 +101,7 @@ def _profile_b(
     length = len(message).to_bytes(2, "little") if outline.length_info or outline.fragment else b""
     afl = Afl(mcl=kind | (0x40 if length else 0), ki=outline.key_info, mcr=mcr, ml=length)
     mac = security.make_mac(key, mcr, address, afl.protected(message), outline.tag)
-    if not outline.fragment:
+    if not outline.fragment or len(message) <= outline.fragment:
         afl = msgspec.structs.replace(afl, mac=mac)
         return [encode_link(outline.control, outline.link, ell + afl.encode() + message)]
     size = outline.fragment

@@ -26,11 +26,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from lmn.mbus.records import Application
+from lmn.mbus.records import Application, decode_records
 from lmn.wmbus.afl import Assembly
 from lmn.wmbus.link import Address, control_name, parse_link
 from lmn.wmbus.security import AuthenticationError
-from lmn.wmbus.telegram import Telegram, open_telegram, parse_telegram, whole
+from lmn.wmbus.telegram import Telegram, open_message, parse_telegram, whole
 from lmn.wmbus.tpl import CI_ONLY_LONG, CI_ONLY_SHORT, MODE_CBC_IV, MODE_D, MODE_NONE, MODE_TLS
 from smgw_emu.core.errors import RemoteProtocolError
 from smgw_emu.core.instants import SECOND, WorldTime
@@ -189,21 +189,18 @@ class Inbox:
         self._check_security(telegram)
         if meter.key is None and telegram.mode != MODE_NONE:
             raise _Refused(Verdict.NO_KEY)
-        counter = NEVER
-        try:
-            application = open_telegram(telegram, meter.key)
-        except AuthenticationError:
-            raise
-        except RemoteProtocolError:
-            if telegram.authenticated:  # known sender, unsound content: its counter is used up
-                self._count(meter, telegram, at)
-            raise
-        if telegram.authenticated:
-            counter = self._count(meter, telegram, at)
+        plain = open_message(telegram, meter.key)
+        # from here on the sender is known, whatever the content is worth
+        counter = self._count(meter, telegram, at) if telegram.authenticated else NEVER
         verdict = Verdict.ACCEPTED if telegram.authenticated else Verdict.LAB
+        reason, application = verdict.value, None
+        try:
+            application = decode_records(plain)
+        except RemoteProtocolError as error:
+            verdict, reason = Verdict.DAMAGED, str(error)
         return Result(
             verdict,
-            verdict.value,
+            reason,
             telegram.address,
             control,
             meter.name,

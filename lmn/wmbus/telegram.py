@@ -142,6 +142,8 @@ def open_message(telegram: Telegram, key: bytes | None) -> bytes:
 
 
 def _open_authenticated(telegram: Telegram, tpl: Tpl, key: bytes) -> bytes:
+    if tpl.mode == MODE_B and (telegram.afl is None or len(telegram.afl.mac) < MIN_MAC):
+        raise security.AuthenticationError("security mode 7 without a MAC of 64 bit or more")
     if tpl.kdf != KDF_A or tpl.key_id != _MASTER_KEY_ID:
         raise RemoteProtocolError(f"key {tpl.key_id} with derivation {tpl.kdf} is not known")
     if not telegram.counter_octets:
@@ -158,8 +160,7 @@ def _open_authenticated(telegram: Telegram, tpl: Tpl, key: bytes) -> bytes:
 
 def _check_afl(telegram: Telegram, key: bytes) -> None:
     afl = telegram.afl
-    if afl is None or len(afl.mac) < MIN_MAC:
-        raise security.AuthenticationError("security mode 7 without a MAC of 64 bit or more")
+    assert afl is not None
     if afl.ml and int.from_bytes(afl.ml, "little") != len(telegram.message):
         raise RemoteProtocolError("the message is not as long as the AFL says")
     data = afl.protected(telegram.message)

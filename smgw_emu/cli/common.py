@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import structlog
+
+from smgw_emu.core.errors import ConfigError
 
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 DEFAULT_DIRECTORY = "gateway"
@@ -61,3 +65,37 @@ def stop_event() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, event.set)
     return event
+
+
+def listen(obey: Callable[[str], None]) -> Callable[[], None]:
+    """Take commands from standard input, one a line, if it can be watched; returns how to end.
+
+    A command that is none is told on standard error.
+    """
+    loop, rest = asyncio.get_running_loop(), b""
+
+    def end() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            loop.remove_reader(sys.stdin.fileno())
+
+    def read() -> None:
+        nonlocal rest
+        data = os.read(sys.stdin.fileno(), 4096)
+        if not data:
+            end()
+            return
+        *lines, rest = (rest + data)[-4096:].split(b"\n")
+        for line in lines:
+            text = line.decode(errors="replace").strip()
+            if not text:
+                continue
+            try:
+                obey(text)
+            except ConfigError as error:
+                click.echo(f"smgw: {error}", err=True)
+
+    try:
+        loop.add_reader(sys.stdin.fileno(), read)
+    except (OSError, ValueError):
+        return lambda: None  # a file, or closed: nothing to wait for
+    return end

@@ -15,6 +15,7 @@ from lmn.sml.messages import Message
 from smgw_emu.cli import EXIT_FAILED
 from smgw_emu.cli.decode_hdlc import hdlc
 from smgw_emu.cli.decode_wan import cms, ntp, request, wakeup
+from smgw_emu.cli.decode_wmbus import wmbus
 from smgw_emu.core.errors import RemoteProtocolError
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.values import scaled
@@ -27,7 +28,7 @@ def command() -> None:
     """Explain recorded bytes as JSON."""
 
 
-for _other in (hdlc, cms, wakeup, ntp, request):
+for _other in (hdlc, wmbus, cms, wakeup, ntp, request):
     command.add_command(_other)
 
 

@@ -61,6 +61,11 @@ def parse_moment(text: str | None) -> WorldTime | None:
               help="Port of wired meters: serial device, pty or tcp://host:port.")  # fmt: skip
 @click.option("--wired", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="Meters on it: the note of `smgw meter wired --note`.")  # fmt: skip
+@click.option("--radio", "radio_port", default="", metavar="PORT",
+              help="Radio receiver: /dev/ttyUSB0?stick=im871a (amb8465, cul, rc1180, rtl_wmbus,"
+              " hex), a pty or tcp://host:port.")  # fmt: skip
+@click.option("--wireless", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="Its meters: the note of `smgw meter wireless --note`.")  # fmt: skip
 @click.option("--contracts", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="More contracts: a TOML file such as examples/tariffs.toml.")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="HAN address.")
@@ -91,6 +96,8 @@ def command(
     meter_id: str,
     lmn_port: str,
     wired: Path | None,
+    radio_port: str,
+    wireless: Path | None,
     contracts: Path | None,
     host: str,
     han_port: int,
@@ -110,8 +117,9 @@ def command(
     Ports in use are replaced by the next free one; 0 takes a free port at each start. What a
     script needs to get in stands in DIRECTORY/access.json.
     """
+    from smgw_emu.lab.meter_note import read_meter_notes
     from smgw_emu.lab.provision import Plan, create_gateway
-    from smgw_emu.lab.wired_note import read_wired_note
+    from smgw_emu.lmn_side import stick_of
 
     if list_profiles:
         click.echo("\n".join(available()))
@@ -122,6 +130,7 @@ def command(
         load(profile)
     except ProfileError as error:
         raise ConfigError(str(error)) from error
+    stick_of(radio_port)
     if factory is not None:
         from smgw_emu.cli.factory import make
 
@@ -134,6 +143,7 @@ def command(
             profile=profile,
             lines=(meter_source,) if meter_source else (),
             lmn_port=lmn_port,
+            radio_port=radio_port,
             host=host,
             han_port=free_port(han_port),
             control_port=free_port(control_port),
@@ -152,7 +162,8 @@ def command(
         meter_source=meter_source,
         contracts=contracts,
         lmn_port=lmn_port,
-        wired=None if wired is None else read_wired_note(wired),
+        radio_port=radio_port,
+        meters=read_meter_notes((wired, wireless)),
         han_host=host,
         han_port=free_port(han_port),
         control_port=free_port(control_port),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +11,8 @@ import click
 
 from smgw_emu.bench.meters import ElectricityMeter
 from smgw_emu.bench.meters.outputs import Transmitter, open_output
-from smgw_emu.cli.common import stop_event
+from smgw_emu.cli.common import listen, stop_event
+from smgw_emu.cli.meter_wireless import wireless
 from smgw_emu.core.errors import ConfigError, RemoteProtocolError
 from smgw_emu.core.instants import SECOND, WorldTime
 from smgw_emu.lab.provision import DEFAULT_METER
@@ -21,13 +20,16 @@ from smgw_emu.profiles import DEFAULT_PROFILE, Profile, ProfileError, load
 from smgw_emu.transport.clock import SystemClock
 
 if TYPE_CHECKING:
-    from smgw_emu.bench.bus import Faults, LiveBus
-    from smgw_emu.bench.meters.wired import Rack, WiredMeter
+    from smgw_emu.bench.bus import Faults
+    from smgw_emu.bench.meters.wired import WiredMeter
 
 
 @click.group("meter")
 def command() -> None:
-    """Run a virtual meter on a pty, a TCP port or into a file."""
+    """Run virtual meters: pushing SML, wired on a bus, or on the air."""
+
+
+command.add_command(wireless)
 
 
 @command.command("sml")
@@ -167,6 +169,7 @@ async def _serve_bus(
 ) -> None:
     from smgw_emu.bench.bus import LiveBus, open_wire
     from smgw_emu.bench.meters.wired import Rack
+    from smgw_emu.bench.meters.wired.rack import command as command_rack
     from smgw_emu.bench.meters.wired.rack import save_memory
 
     stop = stop_event()
@@ -180,42 +183,16 @@ async def _serve_bus(
         paired = "paired" if meter.memory.paired else "not paired"
         click.echo(f"meter {meter.id} {model.maker} {model.name} {paired}")
     click.echo(f"bus {wire.name}")
-    listening = _listen(bus, rack, clock)
+
+    def obey(text: str) -> None:
+        click.echo(command_rack(rack, text, clock.now()))
+        bus.touch()
+
+    deaf = listen(obey)
     try:
         await stop.wait()
     finally:
-        if listening:
-            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        deaf()
         bus.stop()
         if memory is not None:
             save_memory(meters, memory)
-
-
-def _listen(bus: LiveBus, rack: Rack, clock: SystemClock) -> bool:
-    """Take commands from standard input, if it can be watched."""
-    from smgw_emu.bench.meters.wired.rack import command as obey
-
-    loop, rest = asyncio.get_running_loop(), b""
-
-    def read() -> None:
-        nonlocal rest
-        data = os.read(sys.stdin.fileno(), 4096)
-        if not data:
-            loop.remove_reader(sys.stdin.fileno())
-            return
-        *lines, rest = (rest + data)[-4096:].split(b"\n")
-        for line in lines:
-            text = line.decode(errors="replace").strip()
-            if not text:
-                continue
-            try:
-                click.echo(obey(rack, text, clock.now()))
-                bus.touch()
-            except ConfigError as error:
-                click.echo(f"smgw: {error}", err=True)
-
-    try:
-        loop.add_reader(sys.stdin.fileno(), read)
-    except (OSError, ValueError):
-        return False  # a file, or closed: nothing to wait for
-    return True

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import click
 import msgspec
@@ -68,10 +69,10 @@ def with_meter_source(gateway: Gateway, source: str) -> None:
     gateway.config = msgspec.structs.replace(gateway.config, meter=(first, *meters[1:]))
 
 
-def with_lmn_port(gateway: Gateway, port: str) -> None:
-    """Use another port for the wired meters than the configuration says."""
-    others = tuple(line for line in gateway.config.line if line.protocol != "hdlc")
-    lines = (*others, Line(port, "hdlc"))
+def with_port(gateway: Gateway, port: str, protocol: Literal["hdlc", "wmbus"]) -> None:
+    """Use another port for wired or wireless meters than the configuration says."""
+    others = tuple(line for line in gateway.config.line if line.protocol != protocol)
+    lines = (*others, Line(port, protocol))
     gateway.config = msgspec.structs.replace(gateway.config, line=lines)
 
 
@@ -79,6 +80,7 @@ async def serve(
     directory: Path,
     meter: str,
     lmn_port: str,
+    radio_port: str,
     lmn_capture: Path | None,
     clock_kind: str,
     speed: float,
@@ -99,7 +101,9 @@ async def serve(
     if meter:
         with_meter_source(gateway, meter)
     if lmn_port:
-        with_lmn_port(gateway, lmn_port)
+        with_port(gateway, lmn_port, "hdlc")
+    if radio_port:
+        with_port(gateway, radio_port, "wmbus")
     listener = gateway.config.control
     control = ControlServer(gateway, listener.host, listener.port)
     await control.start()
@@ -132,6 +136,8 @@ async def serve(
 )
 @click.option("--lmn", "lmn_port", default="", metavar="PORT",
               help="Port of wired meters: serial device, pty or tcp://host:port.")  # fmt: skip
+@click.option("--radio", "radio_port", default="", metavar="PORT",
+              help="Receiver of wireless meters: /dev/ttyUSB0?stick=im871a.")  # fmt: skip
 @click.option("--lmn-capture", type=click.Path(path_type=Path, dir_okay=False),
               help="Write what passes on the wired LMN to this pcapng file.")  # fmt: skip
 @click.option(
@@ -160,6 +166,7 @@ def command(
     directory: Path,
     meter: str,
     lmn_port: str,
+    radio_port: str,
     lmn_capture: Path | None,
     clock_kind: str,
     speed: float,
@@ -178,5 +185,15 @@ def command(
     moment = parse_moment(start)
     with exclusive(directory), asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(
-            serve(directory, meter, lmn_port, lmn_capture, clock_kind, speed, moment, keylog)
+            serve(
+                directory,
+                meter,
+                lmn_port,
+                radio_port,
+                lmn_capture,
+                clock_kind,
+                speed,
+                moment,
+                keylog,
+            )
         )

@@ -13,7 +13,10 @@ from smgw_emu.lab.access import read_access
 
 _LAMP_NAMES = {"pwr": "PWR", "tls": "TLS", "lmc": "LMC", "wmt": "wMT"}
 # DLMS unit codes, IEC 62056-62 table 4
-_UNITS = {8: "°", 27: "W", 30: "Wh", 33: "A", 35: "V", 44: "Hz"}
+_UNITS = {
+    8: "°", 9: "°C", 13: "m³", 15: "m³/h", 25: "J", 26: "J/h", 27: "W", 30: "Wh", 33: "A", 35: "V",
+    44: "Hz", 255: "",
+}  # fmt: skip
 
 
 def lamp_line(lamps: dict[str, bool]) -> str:
@@ -83,6 +86,7 @@ def _rows(state: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("meter port", text))
     for bus in state.get("wired", []):
         rows += _wired_rows(bus)
+    rows += _radio_rows(state.get("radio"))
     rows += [("missing meter", meter) for meter in state.get("missing_meters", [])]
     for value in state.get("current", []):
         unit = _UNITS.get(value["unit"], f"unit {value['unit']}")
@@ -102,6 +106,25 @@ def _wired_rows(bus: dict[str, Any]) -> list[tuple[str, str]]:
         shown = f"{station['meter']}  {station['state']}, since {station['since']}"
         rows.append((f"HDLC {station['address']}", shown))
     return rows
+
+
+def _radio_rows(radio: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Receivers, configured meters heard, and a word on the strangers."""
+    if not radio or not radio["receivers"]:
+        return []
+    rows = []
+    for line in radio["receivers"]:
+        health = "ready" if line["ready"] else "lost"
+        counts = f"{line['telegrams']} telegrams, {line['damaged']} damaged"
+        rows.append(("radio", f"{line['port']}  {line['receiver']}, {health}, {counts}"))
+    for station in radio["heard"]:
+        if station["meter"]:
+            level = "" if station["rssi_dbm"] is None else f", {station['rssi_dbm']} dBm"
+            told = ", ".join(f"{count} {name}" for name, count in station["verdicts"].items())
+            text = f"{station['meter']}  {station['type']}{level}, {told}, last {station['last']}"
+            rows.append(("radio meter", text))
+    strangers = sum(1 for station in radio["heard"] if not station["meter"])
+    return rows + ([("radio", f"{strangers} unknown senders (--json lists)")] if strangers else [])
 
 
 def _wan_rows(wan: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -49,6 +49,7 @@ class FactoryPlan:
         profile: firmware line.
         lines: meter ports that exist (serial device, tcp://, recording).
         lmn_port: RS-485 port of wired meters.
+        radio_port: receiver of wireless meters.
         host: address of HAN and wake-up.
         han_port, control_port, wakeup_port: TCP and UDP ports, 0 for free ones.
         seed, strict_module: of the security module.
@@ -62,6 +63,7 @@ class FactoryPlan:
     profile: str = DEFAULT_PROFILE
     lines: tuple[str, ...] = ()
     lmn_port: str = ""
+    radio_port: str = ""
     host: str = "127.0.0.1"
     han_port: int = 0
     control_port: int = 0
@@ -153,6 +155,8 @@ def _config(plan: FactoryPlan, device: DeviceId) -> str:
         lines += ["", "[[line]]", f"source = {quoted(source)}"]
     if plan.lmn_port:
         lines += ["", "[[line]]", f"source = {quoted(plan.lmn_port)}", 'protocol = "hdlc"']
+    if plan.radio_port:
+        lines += ["", "[[line]]", f"source = {quoted(plan.radio_port)}", 'protocol = "wmbus"']
     for profile in plan.administrator.profiles():
         lines += _wan(profile)
     return "\n".join(lines) + "\n"

@@ -39,7 +39,7 @@ from smgw_emu.lab.access import (
     write_access,
 )
 from smgw_emu.lab.config_text import head, inline, quoted
-from smgw_emu.lab.wired_note import WiredNote
+from smgw_emu.lab.meter_note import NO_METERS, MeterNote
 from smgw_emu.profiles import DEFAULT_PROFILE, load
 from wan.admin.keys import ROOT, sub_ca_file
 from wan.certificates import ec_key
@@ -73,7 +73,8 @@ class Plan:
     token_pin: str = ""
     contracts: Path | None = None
     lmn_port: str = ""
-    wired: WiredNote | None = None
+    radio_port: str = ""
+    meters: MeterNote = NO_METERS
 
 
 def create_gateway(directory: Path, plan: Plan) -> Access:
@@ -131,8 +132,7 @@ def _fill(directory: Path, plan: Plan) -> Access:
     )
     text = _config_text(plan, device, consumer)
     parse_config(text)
-    if plan.wired is not None:
-        plan.wired.bring_keys(module)
+    plan.meters.bring_keys(module)
     write_private(directory / "config.toml", text.encode())
     Store(directory / "state.db").close()
     access = Access(
@@ -313,9 +313,11 @@ def _meters(plan: Plan) -> tuple[list[str], list[str]]:
     tables: list[str] = []
     if plan.lmn_port:
         tables += ["[[line]]", f"source = {quoted(plan.lmn_port)}", 'protocol = "hdlc"', ""]
-    if plan.wired is not None:
-        ids = [meter.id for meter, _ in plan.wired.meters]
-        return ids, tables + plan.wired.config_lines()[1:]
+    if plan.radio_port:
+        tables += ["[[line]]", f"source = {quoted(plan.radio_port)}", 'protocol = "wmbus"', ""]
+    if plan.meters.meters:
+        ids = [meter.id for meter, _ in plan.meters.meters]
+        return ids, tables + plan.meters.config_lines()[1:]
     meter, registers = _meter(plan)
     wanted = _contracts(plan.contracts) if plan.contracts else []
     registers += [code for code in _named(wanted) if code not in registers]

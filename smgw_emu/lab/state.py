@@ -87,6 +87,42 @@ def _wired(line: WiredLine) -> dict[str, Any]:
     }
 
 
+def _radio(running: Running) -> dict[str, Any]:
+    """Receivers, who is on the air, what became of it all."""
+    lmn = running.lmn
+    return {
+        "receivers": [
+            {
+                "port": line.name,
+                "ready": line.ready,
+                "receiver": line.text,
+                "band": line.band,
+                "telegrams": line.telegrams,
+                "damaged": line.damaged,
+                "not_listened_to": line.not_heard,
+                "last_telegram": _iso(line.last_at),
+            }
+            for line in lmn.radios
+        ],
+        "verdicts": {v.value: count for v, count in lmn.reception.inbox.verdicts.items()},
+        "heard": [
+            {
+                "address": str(station.address),
+                "type": station.address.type_name,
+                "meter": station.meter or None,
+                "telegrams": station.telegrams,
+                "first": station.first.iso(),
+                "last": station.last.iso(),
+                "mode": station.mode,
+                "rssi_dbm": station.rssi,
+                "security_mode": station.security,
+                "verdicts": station.verdicts,
+            }
+            for station in lmn.reception.heard.rows()
+        ],
+    }
+
+
 def _wakeup(running: Running) -> dict[str, Any] | None:
     line = running.wakeup
     if line is None or line.address is None:
@@ -146,6 +182,7 @@ def gateway_state(gateway: Gateway) -> dict[str, Any]:
         for line in running.lmn.lines
     ]
     state["wired"] = [_wired(line) for line in running.lmn.wired]
+    state["radio"] = _radio(running)
     state["missing_meters"] = sorted(running.lmn.book.missing)
     state["wakeup"] = _wakeup(running)
     state["wan"] = {
@@ -160,7 +197,7 @@ def gateway_state(gateway: Gateway) -> dict[str, Any]:
             "meter": meter,
             "obis": str(obis),
             "capture_time": capture.iso(),
-            "value": str(scaled(value, scaler)),
+            "value": format(scaled(value, scaler), "f"),
             "unit": unit,
         }
         for (meter, obis), (capture, value, scaler, unit) in device.metering.current.items()

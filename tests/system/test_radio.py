@@ -6,8 +6,7 @@ import pytest
 from radio_lab import run_radio, wireless
 from support import world
 
-from smgw_emu.bench.meters.wireless import Fault
-from smgw_emu.core.instants import MILLISECOND, SECOND
+from smgw_emu.core.instants import MILLISECOND
 from smgw_emu.core.leds import leds
 from smgw_emu.core.status import word_hex
 

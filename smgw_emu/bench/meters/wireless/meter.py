@@ -158,8 +158,7 @@ class WirelessMeter:
         dif, vif = kind.main[0], kind.main[1:]
         header = bytes((dif | 0x80, 0x04)) + vif
         steps = b"".join(
-            (later - earlier).to_bytes(2, "little")
-            for later, earlier in pairwise(values)
+            (later - earlier).to_bytes(2, "little") for later, earlier in pairwise(values)
         )
         unit, value = (
             (2, spacing // (60 * MINUTE)) if spacing >= 60 * MINUTE else (1, spacing // MINUTE)
