@@ -61,7 +61,7 @@ def actuality(application: Application, storage: int = 0) -> int | None:
 def measured(
     application: Application, device_type: int, codes: ObisMap, at: WorldTime, *, actual: bool
 ) -> list[Measured]:
-    """Return the values of a telegram: present ones first, then those of profiles, oldest first.
+    """Return the values of a telegram: present ones, those of profiles, oldest first, the rest.
 
     Args:
         application: the records.
@@ -93,10 +93,10 @@ def measured(
     shown = tuple(value for value in found if value.obis in profiled)
     if shown:
         present.insert(0, Measured(age, shown, "present"))
-    if free or not shown:
-        present.insert(0, Measured(age, free, "both"))
-    older = [Measured(age, tuple(elements[age]), "stored") for age in sorted(elements)]
-    return present + older[MAX_ELEMENTS - 1 :: -1]
+    newest = sorted(elements)[:MAX_ELEMENTS]
+    older = [Measured(age, tuple(elements[age]), "stored") for age in reversed(newest)]
+    rest = [Measured(age, free, "both")] if free or not shown else []
+    return present + older + rest
 
 
 def _collect(

@@ -102,7 +102,10 @@ class Metering:
                 continue
             last = self._store.last_readings("origin", plan.meter.key, plan.name)
             wait = plan.meter.wait_s * SECOND
-            start = now + -wait if old is None else old.floor
+            start = now if old is None else old.floor
+            if old is None and wait and last:  # what came while it was off may still be told
+                newest = max(reading.target for reading in last.values())
+                start = min(now, max(newest, now + -wait))
             self._newest.update(
                 {
                     (*key, obis): to_inner(reading.value, reading.scaler)

@@ -130,10 +130,11 @@ class Registrar:
     def on_report(self, report: MeterReport, capture: DeviceTime) -> list[Settled]:
         """Take a meter's report of ``capture``; returns the targets it settles.
 
-        Reports come in the order of their times, so one beyond a window closes it.
+        Stored values come in the order of their times, so one beyond a window closes it, however
+        long values may be waited for.
         """
         settled = self.on_time(capture)
-        while capture > self.target + self._tolerance:
+        while report.use == "stored" and capture > self.target + self._tolerance:
             settled.append(self._settle())
         while capture >= self._windows[-1].target + -self._tolerance:
             self._open_next(self._windows[-1].target)

@@ -164,3 +164,43 @@ def test_moments_beside_the_raster_are_registered_like_targets(extra, arrivals):
             last = value
     shown = [(s.target.seconds, v.value, v.repeated) for s in settled for v in s.values]
     assert shown == expected
+
+
+@pytest.mark.req("GW-N09", "LMN-N05")
+@given(
+    st.lists(st.integers(1, 30 * PERIOD), unique=True, max_size=12).map(sorted),
+    st.integers(1, 8),
+    st.integers(0, 6 * PERIOD),
+)
+@example([3 * PERIOD + 100, 4 * PERIOD + 100], 4, 2 * PERIOD)
+def test_compact_profiles_fill_targets_as_long_as_they_are_waited_for(telegrams, count, wait):
+    """A telegram tells the ``count`` quarters before its base; each target waits ``wait`` seconds.
+
+    The naive reading: a target has a value if any telegram that came in its time has told it.
+    """
+    registrar = new_registrar([IMPORT], wait_ns=wait * SECOND)
+    found, end = [], 40 * PERIOD
+    for at in telegrams:
+        found += registrar.on_time(DeviceTime.from_seconds(at))
+        base = at // PERIOD
+        for quarter in range(max(1, base - count), base):
+            moment = DeviceTime.from_seconds(quarter * PERIOD)
+            stored = MeterReport("m", (MeterValue(IMPORT, quarter, -1, 30),), 4, "stored")
+            found += registrar.on_report(stored, moment)
+    found += registrar.on_time(DeviceTime.from_seconds(end))
+    late = max(wait, 9)  # the window itself is waited for too
+    told = {
+        quarter
+        for quarter in range(1, 40)
+        for at in telegrams
+        if at // PERIOD - count <= quarter < at // PERIOD and at <= quarter * PERIOD + late
+    }
+    lines = {
+        settled.target.seconds // PERIOD: value.value
+        for settled in found
+        for value in settled.values
+        if not value.repeated
+    }
+    assert lines == {quarter: quarter for quarter in told}
+    targets = [settled.target for settled in found]
+    assert targets == sorted(set(targets))

@@ -91,9 +91,11 @@ def naive_crc(data):
 @pytest.mark.parametrize("name", FRAMES)
 def test_published_frames_with_checksums(name):
     entry = FRAMES[name]
-    whole = bytes.fromhex(entry["telegram_format_a_with_crc"]) if entry.get(
-        "telegram_format_a_with_crc"
-    ) else encode_a(bare(entry))
+    whole = (
+        bytes.fromhex(entry["telegram_format_a_with_crc"])
+        if entry.get("telegram_format_a_with_crc")
+        else encode_a(bare(entry))
+    )
     if entry.get("format") == "B":
         whole = bytes.fromhex(entry["telegram"])
         assert decode_b(whole) == bare(entry)
@@ -338,9 +340,10 @@ def test_profiles_b_and_d_round_trip_and_refuse_changes(outline, counter, status
     result = inbox.take(frame, NOW)
     assert result.verdict is Verdict.ACCEPTED
     assert (result.counter, result.telegram.tpl.status) == (counter, status)
-    assert result.application == open_telegram(
-        parse_telegram(frame), KEY
-    ) and len(result.application.records) == 3
+    assert (
+        result.application == open_telegram(parse_telegram(frame), KEY)
+        and len(result.application.records) == 3
+    )
     start = 13 if outline.ell else 10
     bad = bytearray(frame)
     bad[start + at % (len(frame) - start)] ^= change
@@ -588,4 +591,3 @@ class Acceptance(RuleBasedStateMachine):
 
 TestAcceptance = Acceptance.TestCase
 TestAcceptance.settings = settings(deadline=None, stateful_step_count=30)
-

@@ -336,7 +336,11 @@ def test_profiles_are_sums(coding, mode, steps, base, inverse):
     size = LENGTHS.get(coding) or {10: 2, 11: 3}[coding]
 
     def coded(value):
-        raw = value.to_bytes(size, "little") if coding < 8 else bytes.fromhex(f"{value:0{2*size}d}")[::-1]
+        raw = (
+            value.to_bytes(size, "little")
+            if coding < 8
+            else bytes.fromhex(f"{value:0{2 * size}d}")[::-1]
+        )
         return raw
 
     data = bytes((mode << 6 | 2 << 4 | coding, 1)) + b"".join(coded(step) for step in steps)
@@ -373,7 +377,7 @@ def test_damaged_profiles(data, why):
 
 
 def test_after_an_invalid_element_nothing_is_known():
-    apl = bytes.fromhex("0C1310000000" "0D9313") + bytes((6, 0x62, 1, 1, 0, 0xFF, 0xFF))
+    apl = bytes.fromhex("0C13100000000D9313") + bytes((6, 0x62, 1, 1, 0, 0xFF, 0xFF))
     (profile,) = expand(decode_records(apl))
     assert profile.values == (9, None)
     apl = bytes.fromhex("0D9313") + bytes((4, 0x62, 1, 1, 0))
