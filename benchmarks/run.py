@@ -23,6 +23,7 @@ from pathlib import Path
 
 import structlog
 from market_bench import bench_commissioning, bench_delivery, bench_fleet
+from radio_bench import bench_radio
 from tariff_bench import bench_month, bench_year
 from wan_bench import bench_cms, bench_module, bench_tls
 from wired_bench import bench_wired
@@ -333,6 +334,7 @@ if __name__ == "__main__":
     bench_gateway()
     bench_day()
     bench_wired(row)
+    bench_radio(row)
     bench_month(row)
     bench_year(row)
     bench_commissioning(row, cpu_seconds)

@@ -172,7 +172,7 @@ async def wan_lab(
     *,
     interval: int = 60 * SECOND,
     on: bool = True,
-    plug: tuple[str, socket.socket] | None = None,
+    plug: tuple[Any, ...] | None = None,
     **factory: Any,
 ) -> AsyncIterator[WanLab]:
     """A market with one factory gateway, switched on."""
@@ -185,7 +185,7 @@ async def wan_lab(
     transmitter = Transmitter(meter.frame, output, clock, interval)
     gateway.connect("lmn", theirs)
     if plug is not None:
-        gateway.connect(*plug, "hdlc")
+        gateway.connect(*plug)
     if on:
         await gateway.power_on()
     transmitter.start()

@@ -26,11 +26,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 from lmn.mbus.records import Application, decode_records
 from lmn.wmbus.afl import Assembly
-from lmn.wmbus.link import Address, control_name, parse_link
+from lmn.wmbus.link import Address, LinkFrame, control_name, parse_link
 from lmn.wmbus.security import AuthenticationError
-from lmn.wmbus.telegram import Telegram, open_message, parse_telegram, whole
+from lmn.wmbus.telegram import Telegram, open_message, parse_layers, whole
 from lmn.wmbus.tpl import CI_ONLY_LONG, CI_ONLY_SHORT, MODE_CBC_IV, MODE_D, MODE_NONE, MODE_TLS
 from smgw_emu.core.errors import RemoteProtocolError
 from smgw_emu.core.instants import SECOND, WorldTime
@@ -84,8 +86,7 @@ class Meter:
         return f"Meter({self.name})"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """A verdict with what is known of the telegram.
 
     Attributes:
@@ -145,7 +146,7 @@ class Inbox:
         try:
             if link.control not in self._rules.controls:
                 raise _Refused(Verdict.FUNCTION, f"{control_name(link.control)} is not listened to")
-            telegram = self._parse(bare, meter, at)
+            telegram = self._parse(link, meter, at)
             address = telegram.address
             meter = self.meters.get(address.octets)
             return self._open(telegram, meter, at)
@@ -160,10 +161,10 @@ class Inbox:
         mode = telegram.mode if telegram is not None and telegram.tpl is not None else None
         return Result(verdict, reason, address, link.control, name, mode)
 
-    def _parse(self, bare: bytes, sender: Meter | None, at: WorldTime) -> Telegram:
+    def _parse(self, link: LinkFrame, sender: Meter | None, at: WorldTime) -> Telegram:
         """Take the layers apart; put fragments together."""
         lab = self._rules.unauthenticated and sender is not None
-        telegram = parse_telegram(bare, sender.key if lab and sender is not None else None)
+        telegram = parse_layers(link, sender.key if lab and sender is not None else None)
         if telegram.tpl is not None:
             return telegram
         if sender is None:

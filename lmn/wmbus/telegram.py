@@ -85,16 +85,24 @@ class Telegram(msgspec.Struct, frozen=True):
 
 
 def parse_telegram(bare: bytes, key: bytes | None = None) -> Telegram:
-    """Take a bare frame apart as far as it is in the clear.
-
-    Args:
-        bare: frame without checksums.
-        key: for an encrypted extended link layer.
+    """Take a bare frame apart as far as it is in the clear, see :func:`parse_layers`.
 
     Raises:
         RemoteProtocolError: it is no frame, or of a kind that is not read, which is named.
     """
-    link = parse_link(bare)
+    return parse_layers(parse_link(bare), key)
+
+
+def parse_layers(link: LinkFrame, key: bytes | None = None) -> Telegram:
+    """Take a frame's payload apart as far as it is in the clear.
+
+    Args:
+        link: the frame.
+        key: for an encrypted extended link layer.
+
+    Raises:
+        RemoteProtocolError: a layer is of a kind that is not read, which is named.
+    """
     ell, rest = parse_ell(link.payload)
     if ell is not None and ell.crc:
         rest = open_payload(ell, link.address, key, rest)

@@ -53,6 +53,14 @@ def configure_log(level: str) -> None:
     )
 
 
+def is_file(text: str) -> bool:
+    """Tell whether an argument names a file; long hex digits are no name at all."""
+    try:
+        return Path(text).is_file()
+    except OSError:
+        return False
+
+
 def print_json(value: Any) -> None:
     """Print JSON for people and programs."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -15,6 +15,7 @@ from lmn.bus.records import RECORD_LENGTH, decode_records
 from lmn.hdlc import Frame, HdlcDamage, HdlcReceiver, Kind, encode_frame
 from lmn.sml.report import meter_key
 from smgw_emu.cli import EXIT_FAILED
+from smgw_emu.cli.common import is_file
 from smgw_emu.core.instants import WorldTime
 from smgw_emu.profiles import LmnBus, load
 
@@ -36,7 +37,7 @@ def _octets(source: str) -> bytes:
     """Return octets of a file, of standard input, or of hex digits on the command line."""
     if source == "-":
         data = sys.stdin.buffer.read()
-    elif Path(source).exists():
+    elif is_file(source):
         data = Path(source).read_bytes()
     else:
         data = source.encode()

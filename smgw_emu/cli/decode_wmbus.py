@@ -22,6 +22,7 @@ from lmn.wmbus.link import Address, control_name, decode_air, parse_link
 from lmn.wmbus.telegram import Telegram, open_message, parse_telegram, whole
 from lmn.wmbus.tpl import CI_ONLY_LONG, CI_ONLY_SHORT, MODE_B, MODE_D, Tpl, status_text
 from smgw_emu.cli import EXIT_FAILED
+from smgw_emu.cli.common import is_file
 from smgw_emu.core.errors import RemoteProtocolError
 from smgw_emu.core.status import word_hex
 from smgw_emu.core.values import scaled
@@ -216,7 +217,7 @@ def _frames(source: str) -> Iterator[bytes]:
     """Yield frames of a command line argument, of a file or of standard input."""
     if source == "-":
         lines = sys.stdin.read().splitlines()
-    elif Path(source).exists():
+    elif is_file(source):
         lines = Path(source).read_text("ascii", "replace").splitlines()
     else:
         lines = [source]

@@ -69,7 +69,7 @@ def test_modes_are_changed_while_it_runs(kind):
     driver, device = STICKS[kind](T), virtual_stick(kind)
     _, now = converse(driver, device)
     driver.tune(S, now)
-    events, now = [], now
+    events = []
     for _ in range(20):
         answer = device.receive(driver.output())
         events += driver.receive(answer, now) if answer else []

@@ -31,7 +31,7 @@ def run_lab(tmp_path, work, count=2, **options):
         live = LiveBus(rack.sim, socket_wire(ours), clock)
         live.start()
         try:
-            async with wan_lab(tmp_path, clock, plug=("rs485", theirs)) as lab:
+            async with wan_lab(tmp_path, clock, plug=("rs485", theirs, "hdlc")) as lab:
                 return await work(lab, meters)
         finally:
             live.stop()

@@ -10,6 +10,7 @@ from smgw_emu.bench.meters.wireless import KINDS, Fault, WirelessMeter
 from smgw_emu.bench.meters.wireless.meter import Options
 from smgw_emu.core.errors import ConfigError
 from smgw_emu.core.instants import SECOND, WorldTime
+from smgw_emu.core.obis import Obis
 from smgw_emu.transport.clock import Clock, Timer
 
 Send = Callable[[WirelessMeter, bytes], None]
@@ -147,7 +148,7 @@ def delivery_note(meters: list[WirelessMeter], path: Path) -> None:
         lines += [
             "[[meter]]",
             f'id = "{meter.id}"',
-            f'obis = ["{kind.obis}"]',
+            f'obis = ["{Obis.parse(kind.obis).hex}"]',
             f"unit = {kind.unit}",
             f"scaler = {kind.scaler}",
             'word = "wireless"',
