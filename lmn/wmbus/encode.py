@@ -13,12 +13,11 @@ from lmn.wmbus.afl import MAC_LENGTHS, Afl
 from lmn.wmbus.ell import AES_CTR, ELL_I, ELL_II, Ell, crypt
 from lmn.wmbus.link import Address, Control, check, encode_link
 from lmn.wmbus.tpl import ALL, CI_LONG, CI_NONE, CI_SHORT, MODE_B, MODE_CBC_IV, MODE_D, Tpl
-from smgw_emu.core.errors import LocalProtocolError
+from smgw_emu.core.errors import LocalProtocolError, RemoteProtocolError
 
 _CONTENT_Z = 0x2000
 _MAC_KINDS = {length: kind for kind, length in MAC_LENGTHS.items()}
-_FRAME_HEAD = 10  # C, M, A and L
-MAX_FRAME = 256
+MAX_BLOCKS = 15  # four bits of the configuration field
 
 
 class Outline(msgspec.Struct, frozen=True):
@@ -70,7 +69,7 @@ def encode_telegram(
     elif outline.mode == MODE_CBC_IV:
         iv = security.mode_5_iv(address, access & 0xFF)
         blocks, secret = security.encrypt_blocks(key, iv, records)
-        tpl = msgspec.structs.replace(head, cf=MODE_CBC_IV << 8 | blocks << 4)
+        tpl = msgspec.structs.replace(head, cf=_blocks_field(MODE_CBC_IV, blocks))
         message = tpl.encode() + secret
     elif outline.mode == MODE_D:
         tpl = _profile_d_header(outline, head, mcr, len(records))
@@ -80,6 +79,12 @@ def encode_telegram(
     else:
         raise LocalProtocolError(f"security mode {outline.mode} is not encoded")
     return [encode_link(outline.control, outline.link, ell + message)]
+
+
+def _blocks_field(mode: int, blocks: int) -> int:
+    if blocks > MAX_BLOCKS:
+        raise RemoteProtocolError(f"mode {mode} encrypts {MAX_BLOCKS} blocks at most, not {blocks}")
+    return mode << 8 | blocks << 4
 
 
 def _profile_d_header(outline: Outline, head: Tpl, counter: bytes, length: int) -> Tpl:
@@ -95,7 +100,7 @@ def _profile_b(
     address = outline.meter or outline.link
     enc = security.message_key(key, MeterKey.K_ENC, mcr, address)
     blocks, secret = security.encrypt_blocks(enc, bytes(16), records)
-    tpl = msgspec.structs.replace(head, cf=MODE_B << 8 | (blocks & 0x0F) << 4, cfe=b"\x10")
+    tpl = msgspec.structs.replace(head, cf=_blocks_field(MODE_B, blocks), cfe=b"\x10")
     message = tpl.encode() + secret
     kind = _MAC_KINDS[outline.tag] | 0x20 | (0x10 if outline.key_info else 0)
     length = len(message).to_bytes(2, "little") if outline.length_info or outline.fragment else b""
