@@ -163,4 +163,4 @@ class RadioLife(RuleBasedStateMachine):
 
 
 TestRadioLife = pytest.mark.req("LMN-N05", "L05")(RadioLife.TestCase)
-TestRadioLife.settings = settings(deadline=None, stateful_step_count=25)
+TestRadioLife.settings = settings(deadline=None, stateful_step_count=15)

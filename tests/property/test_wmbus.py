@@ -12,7 +12,7 @@ import tracemalloc
 
 import msgspec
 import pytest
-from fuzz import fuzz
+from fuzz import fuzz, inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -195,7 +195,7 @@ def test_frames_are_found_in_a_stream_of_chips(mode, sent, second, gap, step):
         assert caught == sent
 
 
-@fuzz(encode_chips(bare(FRAMES["frame_b_water_cen"]), "C", "B")[40:])
+@given(inputs(encode_chips(bare(FRAMES["frame_b_water_cen"]), "C", "B")[40:]))
 def test_any_chips_keep_the_receivers_memory_small(data):
     for band in ("S", "TC"):
         receiver = AirReceiver(band)
