@@ -282,7 +282,8 @@ class RecordingPort(MeterPort):
     """Plays a recording frame by frame.
 
     Args:
-        marker: octets every frame begins with; the file is cut there.
+        marker: octets every frame begins with; the file is cut there. A line end instead: each line
+            is a frame.
         interval_s: seconds between frames.
         loop: begin again at the end.
     """
@@ -306,15 +307,20 @@ class RecordingPort(MeterPort):
 
     def _open(self) -> None:
         try:
-            pieces = self._path.read_bytes().split(self._marker)
+            self._frames = self._cut(self._path.read_bytes())
         except OSError as error:
             self._lost(str(error))
             return
-        self._frames = [self._marker + piece for piece in reversed(pieces[1:])]
-        if pieces[0]:
-            self._frames.append(pieces[0])
         self._ready()
         self._arm()
+
+    def _cut(self, data: bytes) -> list[bytes]:
+        """Return the frames, the last one first."""
+        if self._marker == b"\n":
+            return [line + b"\n" for line in reversed(data.splitlines())]
+        first, *pieces = data.split(self._marker)
+        frames = [self._marker + piece for piece in reversed(pieces)]
+        return [*frames, first] if first else frames
 
     def _arm(self) -> None:
         self._timer = self._clock.call_at(self._clock.now() + self._interval, self._play)

@@ -5,7 +5,8 @@ gives the verdict, and nothing behind it is looked at:
 
 1. it is a frame of a function that is listened to (SND-NR, SND-IR; what two-way meters say is named
    and refused: their answers are not public);
-2. its layers can be taken apart; fragments wait for the rest, of configured meters only;
+2. its layers can be taken apart; fragments wait for the rest, of configured meters and of a few
+   radio converters only;
 3. its meter is configured (a long transport header names the meter, not the link header), and its
    master key is there;
 4. its security mode authenticates the sender: 7, 10. Mode 13 (TLS) is named and refused. Modes 0
@@ -23,13 +24,13 @@ it in the transaction of the values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
 
 from lmn.mbus.records import Application, decode_records
-from lmn.wmbus.afl import Assembly
+from lmn.wmbus.afl import Afl, Assembly
 from lmn.wmbus.link import Address, LinkFrame, control_name, parse_link
 from lmn.wmbus.security import AuthenticationError
 from lmn.wmbus.telegram import Telegram, open_message, parse_layers, whole
@@ -39,6 +40,8 @@ from smgw_emu.core.instants import SECOND, WorldTime
 from smgw_emu.profiles import LmnWireless
 
 NEVER = -1  # no counter yet: 0 is a counter
+_CONVERTERS = frozenset({0x36, 0x37, 0x38})  # radio converters and adapters send for a meter
+_MAX_CONVERTERS = 16  # own choice: whose fragments are kept at the same time
 
 
 class Verdict(StrEnum):
@@ -79,8 +82,6 @@ class Meter:
     counter: int = NEVER
     last_message: bytes = b""
     last_at: WorldTime | None = None
-    assembly: Assembly = field(default_factory=Assembly)
-    assembly_at: WorldTime | None = None
 
     def __repr__(self) -> str:
         return f"Meter({self.name})"
@@ -129,6 +130,7 @@ class Inbox:
         self._rules = rules
         self.meters: dict[bytes, Meter] = dict(meters or {})
         self.verdicts: dict[Verdict, int] = {}
+        self._begun: dict[bytes, tuple[Assembly, WorldTime]] = {}
 
     def take(self, bare: bytes, at: WorldTime) -> Result:
         """Judge a bare frame that arrived at ``at``; never raises for what it holds."""
@@ -167,18 +169,32 @@ class Inbox:
         telegram = parse_layers(link, sender.key if lab and sender is not None else None)
         if telegram.tpl is not None:
             return telegram
-        if sender is None:
-            raise _Refused(Verdict.UNKNOWN, "a fragment of an unknown meter")
         assert telegram.afl is not None
-        begun = sender.assembly_at
-        if begun is not None and not 0 <= at - begun <= self._rules.fragment_s * SECOND:
-            sender.assembly.drop()
-        if telegram.afl.fragment == 1:
-            sender.assembly_at = at
-        found = sender.assembly.add(telegram.afl, telegram.message)
+        if sender is None and link.address.device_type not in _CONVERTERS:
+            raise _Refused(Verdict.UNKNOWN, "a fragment of an unknown meter")
+        found = self._assembly(link.address, telegram.afl, at).add(telegram.afl, telegram.message)
         if found is None:
             raise _Refused(Verdict.WAITING)
+        self._begun.pop(link.address.octets, None)
         return whole(telegram.link, telegram.ell, *found)
+
+    def _assembly(self, sender: Address, afl: Afl, at: WorldTime) -> Assembly:
+        """Return what a sender has begun, if it is not too old."""
+        known = self._begun.get(sender.octets)
+        if known is not None:
+            assembly, begun = known
+            if not 0 <= at - begun <= self._rules.fragment_s * SECOND:
+                assembly.drop()
+            if afl.fragment == 1:
+                self._begun[sender.octets] = assembly, at
+            return assembly
+        if sender.octets not in self.meters:
+            strangers = [octets for octets in self._begun if octets not in self.meters]
+            if len(strangers) >= _MAX_CONVERTERS:
+                del self._begun[strangers[0]]
+        assembly = Assembly()
+        self._begun[sender.octets] = assembly, at
+        return assembly
 
     def _open(self, telegram: Telegram, meter: Meter | None, at: WorldTime) -> Result:
         tpl, control = telegram.tpl, telegram.link.control
@@ -222,8 +238,11 @@ class Inbox:
         if mode not in rules.security:
             raise _Refused(Verdict.SECURITY, f"security mode {mode} is not accepted")
         assert telegram.tpl is not None
-        if mode == MODE_D and telegram.tpl.tag_length not in rules.tags:
-            raise _Refused(Verdict.SECURITY, f"a tag of {telegram.tpl.tag_length} octets")
+        tpl = telegram.tpl
+        if mode == MODE_D and tpl.tag_length not in rules.tags:
+            raise _Refused(Verdict.SECURITY, f"a tag of {tpl.tag_length} octets")
+        if not (tpl.encrypted if mode == MODE_D else tpl.blocks):  # TR-03116-3 7.3: always both
+            raise _Refused(Verdict.SECURITY, "authenticated, but not encrypted")
 
     def _count(self, meter: Meter, telegram: Telegram, at: WorldTime) -> int:
         """Check the counter of an authenticated telegram and move it."""

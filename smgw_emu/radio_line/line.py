@@ -132,14 +132,14 @@ class RadioLine:
             self._restart(event)
 
     def _heard(self, heard: Heard) -> None:
-        reason = self._reception.take(heard, self.name)
-        if not reason:
+        outcome = self._reception.take(heard, self.name)
+        if outcome == "telegram":
             self.telegrams += 1
             self.last_at = heard.at
-        elif reason.endswith("is not listened to"):
-            self.not_heard += 1
-        else:
+        elif outcome == "damaged":
             self.damaged += 1
+        else:
+            self.not_heard += 1
 
     def _restart(self, event: Lost) -> None:
         """Close the port and open it anew later: another stick may be there then."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from hardware.radio import Heard
 from hsm_sim.interface import KeyModule
@@ -29,6 +30,7 @@ from smgw_emu.core.values import MeterReport
 from smgw_emu.core.wan_profiles import LmnProfile
 from smgw_emu.profiles import Profile
 
+Outcome = Literal["telegram", "damaged", "not listened to"]
 COUNTER = "lmn-counter"  # shared with the wired side: a new key starts both anew
 # verdicts on telegrams of configured meters that are told in the system log
 _TOLD = frozenset(
@@ -118,19 +120,19 @@ class Reception:
 
     # -- telegrams -------------------------------------------------------------------------
 
-    def take(self, heard: Heard, port: str) -> str:
-        """Take what a receiver heard; returns why it was no telegram, "" if it was one."""
+    def take(self, heard: Heard, port: str) -> Outcome:
+        """Take what a receiver heard; tells whether it was a telegram."""
         if heard.mode and heard.mode not in self.rules.modes:
-            return f"mode {heard.mode} is not listened to"
+            return "not listened to"
         try:
             bare, form = bare_frame(heard)
-        except RemoteProtocolError as error:
-            return str(error)
+        except RemoteProtocolError:
+            return "damaged"
         if form and form not in self.rules.formats:
-            return f"frame format {form} is not listened to"
+            return "not listened to"
         result = self.inbox.take(bare, heard.at)
         if result.verdict is Verdict.BROKEN:
-            return result.reason
+            return "damaged"
         self.telegrams += 1
         self._hooks.telegram(heard.at)
         self._note(result, heard, port)
@@ -139,7 +141,7 @@ class Reception:
         elif result.counter != NEVER:
             self._hooks.guard(lambda: self._keep(result))
         self._hooks.changed()
-        return ""
+        return "telegram"
 
     def _note(self, result: Result, heard: Heard, port: str) -> None:
         """Enter the sender into the list, and what is remarkable into the log."""

@@ -112,6 +112,7 @@ class WanSide:
         self._transfers = Transfers()
         self.lines: dict[str, ChannelLine] = {}
         self.senders: dict[str, Sender] = {}
+        self._over = False
         self._stale: dict[str, Timer] = {}
         self._schedules: dict[str, Timer] = {}
         self._first: Timer | None = None
@@ -175,6 +176,7 @@ class WanSide:
 
     def stop(self, *, orderly: bool = True) -> None:
         """End every channel; a power cut says no farewell."""
+        self._over = True
         self.notices.stop()
         for timer in (
             self._first,
@@ -202,7 +204,9 @@ class WanSide:
         self.wake()
 
     def wake(self) -> None:
-        """Send what waits."""
+        """Send what waits; a call that comes after the end finds the store closed."""
+        if self._over:
+            return
         for sender in self.senders.values():
             sender.wake()
 

@@ -208,7 +208,7 @@ def test_hex_lines_may_have_comments():
 
 @fuzz(b"\xa5\x82\x03\x20", b"\xff\x03\x20\x00", b"b0A44\r\n", b">", b"T1;1;1;;;;;0x")
 def test_any_octets_keep_a_driver_small(data):
-    for kind in DEVICES + ["rtl_wmbus", "hex"]:
+    for kind in [*DEVICES, "rtl_wmbus", "hex"]:
         virtual_stick(kind).receive(data)
         driver = STICKS[kind](T)
         driver.start(NOW)

@@ -45,6 +45,8 @@ from lmn.wmbus.link import (
     manufacturer_code,
     manufacturer_letters,
 )
+from lmn.wmbus.security import encrypt_mode_10, make_mac
+from lmn.wmbus.tpl import Tpl
 from smgw_emu.core.errors import LocalProtocolError, RemoteProtocolError
 from smgw_emu.core.instants import SECOND
 
@@ -376,6 +378,40 @@ def test_fragments_that_come_too_late_or_from_strangers():
     late = NOW + (RADIO.fragment_s + 1) * SECOND
     assert inbox.take(parts[1], late).verdict is Verdict.UNREADABLE
     assert Inbox(RADIO).take(parts[0], NOW).verdict is Verdict.UNKNOWN
+
+
+def test_fragments_of_a_radio_adapter():
+    """The long header of the whole message names the meter; few adapters are remembered."""
+    outline = Outline(ADAPTER, 7, ADDRESS, fragment=30)
+    parts = encode_telegram(outline, KEY, RECORDS, counter=5, access=1)
+    inbox = Inbox(RADIO, known(ADDRESS))
+    verdicts = [inbox.take(part, NOW).verdict for part in parts]
+    assert verdicts == [Verdict.WAITING] * (len(parts) - 1) + [Verdict.ACCEPTED]
+    for number in range(1000):
+        other = Address.of("RAD", f"{number:08d}", 3, 0x37)
+        (first, *_) = encode_telegram(
+            Outline(other, 7, ADDRESS, fragment=30), KEY, RECORDS, counter=6, access=1
+        )
+        inbox.take(first, NOW)
+    assert len(inbox._begun) == 16
+
+
+@pytest.mark.parametrize("security", [7, 10])
+def test_authenticated_but_not_encrypted_is_refused(security):
+    """TR-03116-3 7.3: the transmission MUST always be encrypted and MAC-protected."""
+    counter = (5).to_bytes(4, "little")
+    if security == 7:
+        message = bytes.fromhex("7A0100000710") + RECORDS
+        afl = Afl(mcl=0x25, mcr=counter)
+        tag = make_mac(KEY, counter, ADDRESS, afl.protected(message), 8)
+        payload = msgspec.structs.replace(afl, mac=tag).encode() + message
+    else:
+        tpl = Tpl(0x7A, cf=0x2A00, cfe=b"\x10\x01", counter=counter)
+        payload = tpl.encode() + encrypt_mode_10(KEY, tpl, ADDRESS, b"", RECORDS)
+    result = Inbox(RADIO, known(ADDRESS)).take(encode_link(0x44, ADDRESS, payload), NOW)
+    assert result.verdict is Verdict.SECURITY
+    assert "not encrypted" in result.reason
+    assert len(open_telegram(parse_telegram(encode_link(0x44, ADDRESS, payload)), KEY).records) == 3
 
 
 def test_a_fragmented_message_is_bounded():

@@ -8,12 +8,12 @@ import tty
 
 import pytest
 from radio_lab import RadioLab, radio_gateway, run_radio, wireless
-from support import run_virtual, world
+from support import START, run_virtual, world
 
 from lmn.wmbus import Address
 from lmn.wmbus.encode import Outline, encode_telegram
 from smgw_emu.bench.meters.wireless import Fault
-from smgw_emu.bench.radio.sticks import VirtualCul
+from smgw_emu.bench.radio.sticks import VirtualCul, virtual_stick
 from smgw_emu.core.errors import ConfigError
 from smgw_emu.core.instants import MILLISECOND, SECOND
 from smgw_emu.core.leds import leds
@@ -620,3 +620,26 @@ def test_ten_thousand_strangers_do_not_disturb_a_meter(tmp_path):
         assert len(lab.log("radio-unknown")) == 6
 
     run_radio(tmp_path, work, [meter])
+
+
+@pytest.mark.req("LMN-02")
+@pytest.mark.parametrize("stick", ["hex", "rtl_wmbus"])
+def test_a_recording_of_telegrams_is_played(tmp_path, stick):
+    """Lines of a file, one every five seconds, as a receiver of text lines."""
+    meter = wireless()
+    device = virtual_stick(stick)
+    lines = [device.hear(meter.frames(world(START))[0], "T", "A") for _ in range(3)]
+    recording = tmp_path / "air.txt"
+    recording.write_bytes(b"# recorded by hand\n" * (stick == "hex") + b"".join(lines).rstrip())
+
+    async def main(clock):
+        source = f"{recording}?stick={stick}&interval=5"
+        line = f'\n[[line]]\nsource = "{source}"\nprotocol = "wmbus"\n'
+        home = radio_gateway(tmp_path / "gateway", [meter], extra=line)
+        async with RadioLab(home, clock, ()) as lab:
+            await lab.seconds(12)
+            assert 0 < lab.verdicts()["accepted"] < 3
+            await lab.seconds(12)
+            assert lab.verdicts() == {"accepted": 3}
+
+    run_virtual(main)
