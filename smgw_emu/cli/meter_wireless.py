@@ -27,7 +27,7 @@ _SECURITY = click.Choice(["0", "5", "7", "10"])
 @click.option("--type", "kinds", multiple=True, default=("gas",), show_default=True,
               help="gas, water, warm-water, heat, cooling, heat-cost, electricity; may be"
               " repeated: meters of these types in turn.")  # fmt: skip
-@click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1000),
+@click.option("--count", default=0, show_default="one of each type", type=click.IntRange(0, 1000),
               help="Meters.")  # fmt: skip
 @click.option("--mode", default="T", show_default=True, type=click.Choice(["S", "T", "C"]))
 @click.option("--format", "form", default="A", show_default=True, type=click.Choice(["A", "B"]),
@@ -104,7 +104,7 @@ def wireless(
         fragment=fragment,
     )
     start = WorldTime(time.time_ns())
-    meters = make_meters(kinds, count, options, seed=seed)
+    meters = make_meters(kinds, count or len(kinds), options, seed=seed)
     for meter in meters:
         # never lower than in an earlier run, as a meter keeps its counter
         meter.counter = first_counter or max(1, start.seconds - 1_577_836_800)

@@ -38,7 +38,7 @@ def until(condition, what: str, limit_s: float = 40):
 )
 def test_from_the_meters_to_the_status(tmp_path, out, wire):
     note, home = tmp_path / "note.toml", tmp_path / "gw"
-    kinds = ["--type", "gas", "--type", "water", "--count", "2", "--interval", "1"]
+    kinds = ["--type", "gas", "--type", "water", "--interval", "1"]
     meters = [SMGW, "meter", "wireless", *kinds, "--out", out, "--port", wire, "--note", str(note)]
     with program(*meters, wait_for="stick ") as rack:
         place = rack.lines[-1].split()[1] + f"?stick={'hex' if out == 'pty' else out}"
@@ -157,6 +157,7 @@ def test_decode_reads_a_file_of_long_frames(tmp_path):
         (["meter", "wireless", "--type", "milk", "--telegrams", "1"], 2, "no meter type milk"),
         (["meter", "wireless", "--format", "B", "--telegrams", "1"], 2, "mode C only"),
         (["meter", "wireless", "--out", "cul", "--telegrams", "1"], 2, "--out hex"),
+        (["meter", "wireless", "--spacing", "3601", "--telegrams", "1"], 2, "spacing of 3601 s"),
         (["init", "/nowhere/x", "--radio", "/dev/null?stick=sdr"], 2, "stick: one of"),
     ],
 )

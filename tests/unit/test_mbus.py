@@ -11,7 +11,7 @@ import pytest
 from fuzz import fuzz
 from hypothesis import example, given
 from hypothesis import strategies as st
-from radio_lab import vectors
+from radio_lab import NOW, vectors, wireless
 
 from lmn.mbus import Function, decode_records, expand
 from lmn.mbus.obis import error_flags, load_obis_map, registers, status_word
@@ -19,6 +19,7 @@ from lmn.mbus.profiles import base_time
 from lmn.mbus.wired import decode_long_frame
 from lmn.wmbus.telegram import open_telegram, parse_telegram, whole
 from smgw_emu.core.errors import ConfigError, RemoteProtocolError
+from smgw_emu.core.instants import SECOND, WorldTime
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.status import bit
 from smgw_emu.core.values import MeterValue
@@ -486,3 +487,16 @@ def test_wired_frames_are_checked():
         bad[index] ^= 0x10
         with pytest.raises(RemoteProtocolError):
             decode_long_frame(bytes(bad))
+
+
+@pytest.mark.parametrize("spacing", [60, 90, 900, 3600, 5400, 86_400])
+def test_a_meters_profile_tells_its_past(spacing):
+    """Whatever the spacing: what is expanded is what the meter showed then."""
+    meter = wireless("water", compact=5, spacing_s=spacing)
+    found = decode_records(meter.records(NOW))
+    (profile,) = expand(found)
+    base = NOW.ns // (spacing * SECOND) * spacing
+    for number, value in enumerate(profile.values, start=1):
+        moment = WorldTime.from_seconds(base - number * spacing)
+        assert value == meter.kind.value(moment, meter.seed)
+    assert profile.spacing.seconds == spacing

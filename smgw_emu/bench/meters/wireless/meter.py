@@ -17,12 +17,13 @@ from lmn.wmbus.link import Address, Control
 from smgw_emu.bench.meters.keys import master_key
 from smgw_emu.bench.meters.wireless.catalog import MAKER, VERSION, Kind, bcd, type_f
 from smgw_emu.core.errors import ConfigError
-from smgw_emu.core.instants import MINUTE, SECOND, WorldTime
+from smgw_emu.core.instants import SECOND, WorldTime
 
 Mode = Literal["S", "T", "C"]
 Form = Literal["A", "B"]
 PROFILES = {"A": 5, "B": 7, "D": 10}
 MAX_COUNTER = 0xFFFFFFFF
+_MAX_SPACING, _DAY_S = 250, 86_400
 
 
 class Fault(IntEnum):
@@ -69,6 +70,21 @@ class Options(msgspec.Struct, frozen=True):
     fragment: int = 0
 
 
+def _spacing(seconds: int) -> tuple[int, int]:
+    """Return unit and value of a compact profile's spacing: up to a day, in hours to seconds.
+
+    Raises:
+        ConfigError: it cannot be told in one of them.
+    """
+    for unit, size in ((2, 3600), (1, 60), (0, 1)):
+        fits = seconds % size == 0 and 1 <= seconds // size <= _MAX_SPACING
+        if fits and seconds <= _DAY_S:
+            return unit, seconds // size
+    raise ConfigError(
+        f"a spacing of {seconds} s: 1 to {_MAX_SPACING} seconds, minutes or hours, a day at most"
+    )
+
+
 class WirelessMeter:
     """A meter.
 
@@ -100,6 +116,7 @@ class WirelessMeter:
         self.options = options or Options()
         if self.options.form == "B" and self.options.mode != "C":
             raise ConfigError("frame format B is sent in mode C only")
+        _spacing(self.options.spacing_s)
         self.seed = seed
         self.address = Address.of(MAKER, f"{number:08d}", VERSION, kind.device_type)
         self.id = self.address.device_id.upper()
@@ -160,13 +177,11 @@ class WirelessMeter:
         steps = b"".join(
             (later - earlier).to_bytes(2, "little") for later, earlier in pairwise(values)
         )
-        unit, value = (
-            (2, spacing // (60 * MINUTE)) if spacing >= 60 * MINUTE else (1, spacing // MINUTE)
-        )
+        unit, value = _spacing(self.options.spacing_s)
         data = bytes((0x40 | unit << 4 | 0x02, value)) + steps
-        age = ((now - base) // SECOND).to_bytes(2, "little")
+        age = ((now - base) // SECOND).to_bytes(4, "little")
         profile = bytes((0x8D, 0x04)) + vif[:-1] + bytes((vif[-1] | 0x80, 0x13, len(data))) + data
-        return header + bcd(values[0], kind.octets) + b"\x82\x04\x74" + age + profile
+        return header + bcd(values[0], kind.octets) + b"\x84\x04\x74" + age + profile
 
     # -- what it sends ---------------------------------------------------------------------
 
