@@ -66,7 +66,9 @@ def expand(application: Application) -> list[CompactProfile]:
     Raises:
         RemoteProtocolError: one is cut off or coded in a way the norm does not know.
     """
-    return [_expand(record, application) for record in application.records if record.header.profile]
+    return [
+        profile_of(record, application) for record in application.records if record.header.profile
+    ]
 
 
 def base_time(profile: CompactProfile, application: Application) -> MeterTime | None:
@@ -78,7 +80,12 @@ def base_time(profile: CompactProfile, application: Application) -> MeterTime | 
     return None
 
 
-def _expand(record: Record, application: Application) -> CompactProfile:
+def profile_of(record: Record, application: Application) -> CompactProfile:
+    """Take one profile's record apart.
+
+    Raises:
+        RemoteProtocolError: see :func:`expand`.
+    """
     data = record.raw
     if len(data) < 2:
         raise RemoteProtocolError("a compact profile without spacing")

@@ -5,7 +5,8 @@
 * With an inverse compact profile: the base is the present value, of arrival minus DP1!, and not for
   billing (apl.11). Each element is so many spacings older, and is what may be registered
   (apl.10); whether its time is near enough to a target is decided by the registration.
-* An inverse compact profile without DP1! has no time in UTC: its elements are not used.
+* An inverse compact profile without DP1! has no time in UTC, and a damaged one no meaning: they are
+  not used, the other values are.
 
 Times are given as ages: nanoseconds before arrival.
 """
@@ -18,14 +19,17 @@ from typing import Literal
 import msgspec
 
 from lmn.mbus.obis import ObisMap, meter_value, registers
-from lmn.mbus.profiles import CompactProfile, expand
+from lmn.mbus.profiles import CompactProfile, profile_of
 from lmn.mbus.records import Application
-from smgw_emu.core.instants import SECOND, WorldTime
+from smgw_emu.core.errors import RemoteProtocolError
+from smgw_emu.core.instants import DAY, SECOND, WorldTime
 from smgw_emu.core.obis import Obis
 from smgw_emu.core.values import MeterValue
 
 _DURATION_S = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 MAX_ELEMENTS = 1500  # own choice: the newest ones of a profile; 15 days of quarters
+MAX_AGE = 400 * DAY  # own choice: what is older is no value of ours, whatever a meter says
+_HALF_MONTHS = 26  # within MAX_AGE
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -52,6 +56,8 @@ def actuality(application: Application, storage: int = 0) -> int | None:
             continue
         if isinstance(record.value, int) and record.value >= 0:
             age = record.value * _DURATION_S[header.quantity.unit] * SECOND
+            if age > MAX_AGE:
+                continue
             if header.storage == storage:
                 return age
             found = age
@@ -69,18 +75,25 @@ def measured(
         codes: OBIS map.
         at: when the telegram arrived.
         actual: DP1! counts also for values that are not of a profile.
-
-    Raises:
-        RemoteProtocolError: a compact profile is damaged.
     """
     profiled: set[Obis] = set()
     elements: dict[int, list[MeterValue]] = {}
     present: list[Measured] = []
-    for profile in expand(application):
-        header = profile.record.header
-        obis = codes.find(device_type, header, stored=True) if profile.inverse else None
-        age = actuality(application, header.storage)
-        if obis is None or age is None or profile.base is None:
+    for record in application.records:
+        header = record.header
+        if header.profile != "inverse":
+            continue
+        obis, age = (
+            codes.find(device_type, header, stored=True),
+            actuality(application, header.storage),
+        )
+        if obis is None or age is None:
+            continue
+        try:
+            profile = profile_of(record, application)
+        except RemoteProtocolError:
+            continue
+        if profile.base is None:
             continue
         profiled.add(obis)
         value = meter_value(obis, profile.base.header, profile.base.value)
@@ -109,10 +122,14 @@ def _collect(
     assert profile.base is not None
     base = (at + -age).datetime()
     for number, element in enumerate(profile.values, start=1):
+        if number * profile.spacing.half_months > _HALF_MONTHS:
+            break
         if profile.spacing.half_months:
             back = (base - profile.moment(base, number)) // _MICROSECOND * 1000
         else:
             back = profile.spacing.seconds * number * SECOND
+        if age + back > MAX_AGE:
+            break
         value = meter_value(obis, profile.base.header, element)
         if value is not None:
             elements.setdefault(age + back, []).append(value)

@@ -151,7 +151,9 @@ class Reception:
         name = result.verdict.value
         station.verdicts[name] = station.verdicts.get(name, 0) + 1
         sender = result.meter or str(result.address)
-        if result.control == Control.SND_IR and self._allow("installation", sender, heard.at):
+        # strangers share one allowance: who invents addresses must not fill the log
+        installing = result.control == Control.SND_IR
+        if installing and self._allow("installation", result.meter, heard.at):
             self._log("radio-installation", heard.at, sender=sender, kind=result.address.type_name)
         if result.meter and result.verdict in _TOLD:
             self._refused(result, sender, heard.at)
@@ -190,13 +192,7 @@ class Reception:
         assert result.address is not None
         kind = result.address.device_type
         actual = self.rules.measuring_time == "actuality"
-        try:
-            moments = measured(result.application, kind, self._codes, at, actual=actual)
-        except RemoteProtocolError as error:
-            moments = []
-            self._log(
-                "radio-refused", at, outcome="F", sender=result.meter, reason=str(error), count=1
-            )
+        moments = measured(result.application, kind, self._codes, at, actual=actual)
         tpl = result.telegram.tpl
         status = 0 if tpl is None else tpl.status
         word = (

@@ -7,11 +7,12 @@ hour, targets only rise, and what was stored stays.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from radio_lab import NOW, meter_table, wireless
@@ -20,7 +21,8 @@ from support import FakeKey
 from hardware.radio import Heard
 from hsm_sim import SecurityModule
 from hsm_sim.slots import lmn_master_key
-from lmn.wmbus import Verdict
+from lmn.wmbus import Address, Verdict
+from lmn.wmbus.encode import Outline, encode_telegram
 from smgw_emu import profiles
 from smgw_emu.bench.meters.keys import master_key
 from smgw_emu.core.config import parse_config
@@ -164,3 +166,72 @@ class RadioLife(RuleBasedStateMachine):
 
 TestRadioLife = pytest.mark.req("LMN-N05", "L05")(RadioLife.TestCase)
 TestRadioLife.settings = settings(deadline=None, stateful_step_count=15)
+
+
+@pytest.fixture(scope="module")
+def reception(tmp_path_factory):
+    """A gateway that knows one meter; its reception and the meter."""
+    meter = wireless("gas")
+    folder = tmp_path_factory.mktemp("hostile")
+    module = SecurityModule(folder / "hsm")
+    module.write_file(lmn_master_key(meter.id), meter.key)
+    config = parse_config(CONFIG + meter_table(meter, "period_s = 3600\n", WAIT_H * HOUR))
+    profile = profiles.load("tr-2025/default")
+    clock = DeviceClock(NOW, DeviceTime(NOW.ns))
+    with contextlib.closing(Store(":memory:")) as store:
+        device = Device(config, profile, store, FakeKey(), clock, "ab" * 32)
+        device.power_on(NOW)
+        hooks = ReceptionHooks(lambda work: work(), lambda _at: None, lambda: None)
+        found = Reception(device, module, profile, folder, hooks)
+        found.reconfigured()
+        yield found, meter
+
+
+durations = st.builds(
+    lambda unit, value, storage: bytes((0x44 if storage else 0x04, 0x74 + unit)) + value,
+    st.integers(0, 3),
+    st.binary(min_size=4, max_size=4),
+    st.booleans(),
+)
+profile_records = st.builds(
+    lambda control, spacing, data: (
+        b"\x0c\x13\x01\x00\x00\x00\x0d\x93\x13" + bytes((len(data) + 2, control, spacing)) + data
+    ),
+    st.integers(0, 255),
+    st.one_of(st.integers(0, 255), st.sampled_from([1, 250, 253, 254])),
+    st.binary(max_size=90),
+)
+
+
+@pytest.mark.req("LMN-N05")
+@settings(deadline=None)
+@given(st.lists(st.one_of(durations, profile_records, st.binary(max_size=20)), max_size=3))
+@example([b"\x07\x77" + b"\xff" * 7 + b"\x7f", b"\x0c\x13\1\0\0\0\x0d\x93\x13\x04\x71\xfa\1\1"])
+@example([b"\x04\x74\0\0\0\0\x0c\x13\1\0\0\0\x0d\x93\x13\x40\x71\xfa" + b"\1" * 62])
+@example([b"\x04\x74\0\0\0\0\x0c\x13\1\0\0\0\x0d\x93\x13\x40\x71\xfe" + b"\1" * 62])
+def test_whatever_a_known_meter_says_has_a_defined_answer(reception, parts):
+    """Authenticated does not mean sane: absurd ages, spacings and profiles."""
+    ours, meter = reception
+    before = sum(ours.inbox.verdicts.values())
+    outline = Outline(meter.address, 7)
+    (frame,) = encode_telegram(
+        outline, meter.key, b"".join(parts)[:200], counter=meter.counter, access=1
+    )
+    meter.counter += 1
+    assert ours.take(Heard(frame, "bare", NOW, "T"), "test") == "telegram"
+    assert sum(ours.inbox.verdicts.values()) == before + 1
+    assert {Verdict.ACCEPTED, Verdict.DAMAGED, Verdict.UNKNOWN} >= set(ours.inbox.verdicts)
+
+
+@pytest.mark.req("LMN-N05")
+def test_invented_addresses_do_not_fill_the_log(reception):
+    ours, _ = reception
+    for number in range(500):
+        address = Address.of("STR", f"{number:08d}", 1, 7)
+        (frame,) = encode_telegram(
+            Outline(address, 0, control=0x46), bytes(16), b"", counter=1, access=1
+        )
+        ours.take(Heard(frame, "bare", NOW, "T"), "test")
+    entries = [e.message for e in ours._device.logbooks.last("system", "", 5000)]
+    assert sum("Installationstelegramm" in message for message in entries) <= 6
+    assert sum("Unbekannter Funkz" in message for message in entries) <= 6
