@@ -40,7 +40,7 @@ def _accepted(security: int) -> tuple[float, int]:
     air = [encode_a(meter.frames(NOW)[0]) for _ in range(COUNT)]
     best = 1e9
     for _ in range(5):
-        inbox = Inbox(RULES, {meter.address.octets: Meter("m", meter.address, meter.key)})
+        inbox = Inbox(RULES, {meter.address.octets: Meter("m", meter.key)})
         begin = time.process_time()
         for frame in air:
             result = inbox.take(decode_a(frame), NOW)

@@ -10,6 +10,7 @@ from lmn.sml.report import reports
 from smgw_emu.core.device import Device
 from smgw_emu.core.errors import RemoteProtocolError
 from smgw_emu.core.instants import MINUTE, WorldTime
+from smgw_emu.core.port_log import PortLog
 from smgw_emu.profiles import Sml as SmlLimits
 from smgw_emu.transport.clock import Clock
 
@@ -48,7 +49,7 @@ class MeterLine:
         self._receiver = SmlReceiver(limits.max_frame)
         self._damaged_since_log = 0
         self._next_damage_log: WorldTime | None = None
-        self._last_reason = ""
+        self._log = PortLog(name, device, clock.now, guard)
         self.frames = 0
         self.damaged = 0
         self.ready = False
@@ -62,16 +63,12 @@ class MeterLine:
     def on_ready(self) -> None:
         """Note that the port is open."""
         self.ready = True
-        if self._last_reason:
-            self._last_reason = ""
-            self._log("port-ready", outcome="S")
+        self._log.ready()
 
     def on_lost(self, reason: str) -> None:
         """Note that the port is lost; each new reason is logged once."""
         self.ready = False
-        if reason != self._last_reason:
-            self._last_reason = reason
-            self._log("port-lost", outcome="F", reason=reason)
+        self._log.lost(reason)
 
     def _take(self, data: bytes) -> None:
         now = self._clock.now()
@@ -97,10 +94,4 @@ class MeterLine:
         if self._next_damage_log is None or now >= self._next_damage_log:
             self._next_damage_log = now + DAMAGE_LOG_PAUSE
             count, self._damaged_since_log = self._damaged_since_log, 0
-            self._log("frame-damaged", outcome="F", reason=reason, count=count)
-
-    def _log(self, event: str, **parameters: object) -> None:
-        now = self._device.now(self._clock.now())
-        self._guard(
-            lambda: self._device.logbooks.write(event, now, port=self.name, **parameters)  # type: ignore[arg-type]
-        )
+            self._log.write("frame-damaged", outcome="F", reason=reason, count=count)

@@ -163,6 +163,24 @@ def program(
             process.stdout.close()
 
 
+def smgw(*arguments: str, data: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [SMGW, *arguments], capture_output=True, text=True, timeout=60, input=data, check=False
+    )
+
+
+def until(condition: Callable[[], Any], what: str, limit_s: float = 40) -> Any:
+    """Ask programs in the background until a condition holds; return what it gave."""
+    end = time.monotonic() + limit_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < end, what
+        time.sleep(0.3)
+
+
 def lab_post(access: Access, resource: str, order: dict[str, Any]) -> dict[str, Any]:
     """Give an order to a control endpoint."""
     import urllib.request

@@ -31,12 +31,12 @@ class Cul(LineStick):
     def _mode(self) -> Mode:
         return "S" if "S" in self.modes else "T" if "T" in self.modes else "C"
 
-    def _line(self, line: bytes, begun: WorldTime, _now: WorldTime) -> list[Event]:
+    def _line(self, line: bytes, begun: WorldTime, now: WorldTime) -> list[Event]:
         if line[:1] == b"V":
             self.text = line.decode("ascii", "replace")[:60]
-            return self._answered(_now, "version")
+            return self._answered(now, "version")
         if line in {b"SMODE", b"TMODE", b"CMODE"}:
-            return self._answered(_now, "mode")
+            return self._answered(now, "mode")
         if line[:1] != b"b":
             return [Damage("a line that is no telegram", len(line))]
         second = line[1:2] == b"Y"

@@ -24,7 +24,8 @@ class RtlWmbusLines(LineStick):
         """Return none: the program only talks."""
         return []
 
-    def _line(self, line: bytes, begun: WorldTime, _now: WorldTime) -> list[Event]:
+    def _line(self, line: bytes, begun: WorldTime, now: WorldTime) -> list[Event]:
+        del now
         fields = line.split(b";")
         if len(fields) < _FIELDS or fields[0] not in _RTL_MODES or fields[7][:2] != b"0x":
             return [Damage("a line that is no telegram", len(line))]
@@ -46,7 +47,8 @@ class HexLines(LineStick):
         """Return none."""
         return []
 
-    def _line(self, line: bytes, begun: WorldTime, _now: WorldTime) -> list[Event]:
+    def _line(self, line: bytes, begun: WorldTime, now: WorldTime) -> list[Event]:
+        del now
         digits = line.split(b"#")[0].split()
         if not digits:
             return []

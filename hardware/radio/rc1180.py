@@ -60,7 +60,9 @@ class Rc1180(Stick):
         end = 1 + length + (1 if self._levels else 0)
         if len(data) < end:
             return []
-        level = -data[end - 1] // 2 if self._levels else None  # the module counts in -0.5 dBm
+        level = (
+            -data[end - 1] // 2 if self._levels else None
+        )  # -0.5 dBm a step: RC1180 data sheet [S]
         frame = bytes(data[: 1 + length])
         del data[:end]
         return [Heard(frame, "bare", begun, "", level)]

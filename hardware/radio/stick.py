@@ -214,7 +214,7 @@ class LineStick(Stick):
         return self._line(line, begun, now) if line else []
 
     @abstractmethod
-    def _line(self, line: bytes, begun: WorldTime, _now: WorldTime) -> list[Event]:
+    def _line(self, line: bytes, begun: WorldTime, now: WorldTime) -> list[Event]:
         """Read a line."""
 
 

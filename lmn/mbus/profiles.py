@@ -9,6 +9,7 @@ registers, each element has a storage number of its own.
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import datetime, timedelta
 
 import msgspec
@@ -57,7 +58,8 @@ class CompactProfile(msgspec.Struct, frozen=True):
         half = self.spacing.half_months * steps + (1 if base.day > 15 else 0)
         months = base.year * 12 + base.month - 1 + half // 2
         day = base.day - (15 if base.day > 15 else 0) + (15 if half % 2 else 0)
-        return base.replace(year=months // 12, month=months % 12 + 1, day=min(day, 28))
+        year, month = months // 12, months % 12 + 1
+        return base.replace(year=year, month=month, day=min(day, monthrange(year, month)[1]))
 
 
 def expand(application: Application) -> list[CompactProfile]:

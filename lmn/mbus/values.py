@@ -14,7 +14,7 @@ from decimal import Decimal
 
 import msgspec
 
-from lmn.mbus.header import VARIABLE, Header
+from lmn.mbus.header import Header
 from smgw_emu.core.errors import RemoteProtocolError
 
 INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 6: 6, 7: 8}  # coding -> octets
@@ -202,8 +202,3 @@ _DATES: dict[int, Callable[[bytes], Value]] = {
 def _century(year: int, hundred: int) -> int:
     """1900 + 100 HY + year; HY = 0 and year up to 80 means 2000 + year (table A.5)."""
     return 2000 + year if hundred == 0 and year <= 80 else 1900 + 100 * hundred + year
-
-
-def is_variable(header: Header) -> bool:
-    """Tell whether a LVAR octet stands before the data."""
-    return header.coding == VARIABLE

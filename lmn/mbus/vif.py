@@ -3,7 +3,8 @@
 Three tables: primary VIF, first extension (after FD) and second extension (after FB); the
 combinable VIFEs that qualify any of them stand in :data:`MODIFIERS`. Sources: ``lmn-wireless.md``
 3.2; the codes it does not list are those of the M-Bus Usergroup's public documentation, chapter
-8.4, which the norm took over [S].
+8.4, which the norm took over [S]; each is held against pymbusparser in
+tests/interop/test_wmbus_foreign.py.
 """
 
 from __future__ import annotations
@@ -144,6 +145,7 @@ def _second_extension() -> dict[int, Quantity]:
     _scale(table, 0x00, 2, "energy", "Wh", 5)
     _scale(table, 0x02, 2, "reactive energy", "varh", 3)
     _scale(table, 0x04, 2, "apparent energy", "VAh", 3)
+    table[0x06] = Quantity("coefficient of performance", "", -1)
     _scale(table, 0x08, 2, "energy", "J", 8)
     _scale(table, 0x0C, 4, "energy", "cal", 5)
     _scale(table, 0x10, 2, "volume", "m3", 2)
@@ -158,8 +160,8 @@ def _second_extension() -> dict[int, Quantity]:
     table[0x25] = Quantity("volume flow", "gal/min", 0)
     table[0x26] = Quantity("volume flow", "gal/h", 0)
     _scale(table, 0x28, 2, "power", "W", 5)
-    table[0x2A] = Quantity("phase voltage to voltage", "deg", 0, _DLMS["deg"])
-    table[0x2B] = Quantity("phase voltage to current", "deg", 0, _DLMS["deg"])
+    table[0x2A] = Quantity("phase voltage to voltage", "deg", -1, _DLMS["deg"])
+    table[0x2B] = Quantity("phase voltage to current", "deg", -1, _DLMS["deg"])
     _scale(table, 0x2C, 4, "frequency", "Hz", -3)
     _scale(table, 0x30, 2, "power", "J/h", 8)
     _scale(table, 0x34, 4, "apparent power", "VA", 0)
@@ -167,6 +169,16 @@ def _second_extension() -> dict[int, Quantity]:
     _scale(table, 0x5C, 4, "return temperature", "F", -3)
     _scale(table, 0x60, 4, "temperature difference", "F", -3)
     _scale(table, 0x64, 4, "external temperature", "F", -3)
+    _named(
+        table,
+        {
+            0x68: "resulting rating factor", 0x69: "thermal output rating factor",
+            0x6A: "thermal coupling rating factor overall",
+            0x6B: "thermal coupling rating factor room side",
+            0x6C: "thermal coupling rating factor heating side",
+            0x6D: "low temperature rating factor", 0x6E: "display output scaling factor",
+        },
+    )  # fmt: skip
     _scale(table, 0x70, 4, "temperature limit", "F", -3)
     _scale(table, 0x74, 4, "temperature limit", "C", -3)
     _scale(table, 0x78, 8, "maximum power counter", "W", -3)

@@ -16,7 +16,6 @@ _MORE, _MCL, _ML, _MCR, _MAC, _KI = 0x4000, 0x2000, 0x1000, 0x0800, 0x0400, 0x02
 _RESERVED = 0x8100
 MAC_LENGTHS = {3: 2, 4: 4, 5: 8, 6: 12, 7: 16}  # CMAC; 8 and 9 are GMAC
 MAX_MESSAGE = 16_384  # ML: at most 16 kB
-MAX_FRAGMENTS = 255
 
 
 class Afl(msgspec.Struct, frozen=True):

@@ -35,7 +35,6 @@ _SYNC_C = bits(0x543D, 16)
 _FORMAT_A, _FORMAT_B = bits(0x54CD, 16), bits(0x543D, 16)
 _PREAMBLE_S, _PREAMBLE_T, _PREAMBLE_C = b"\x00\x01" * 15, b"\x00\x01" * 19, b"\x00\x01" * 16
 _POSTAMBLE_T = b"\x00\x01" * 2  # 2 to 8 chips
-_MAX_CHIPS = 292 * 16 + 64  # the longest frame in the widest code
 
 
 class Caught(msgspec.Struct, frozen=True):

@@ -71,13 +71,11 @@ class Meter:
 
     Attributes:
         name: its id.
-        address: under which it is heard.
         key: master key, None while there is none.
         counter: of the last accepted telegram, :data:`NEVER` without.
     """
 
     name: str
-    address: Address
     key: bytes | None = None
     counter: int = NEVER
     last_message: bytes = b""
@@ -165,8 +163,8 @@ class Inbox:
 
     def _parse(self, link: LinkFrame, sender: Meter | None, at: WorldTime) -> Telegram:
         """Take the layers apart; put fragments together."""
-        lab = self._rules.unauthenticated and sender is not None
-        telegram = parse_layers(link, sender.key if lab and sender is not None else None)
+        lab_key = sender.key if sender is not None and self._rules.unauthenticated else None
+        telegram = parse_layers(link, lab_key)
         if telegram.tpl is not None:
             return telegram
         assert telegram.afl is not None
@@ -247,10 +245,10 @@ class Inbox:
     def _count(self, meter: Meter, telegram: Telegram, at: WorldTime) -> int:
         """Check the counter of an authenticated telegram and move it."""
         counter = telegram.counter
-        same = telegram.message == meter.last_message and meter.last_at is not None
         if counter <= meter.counter:
             pause = self._rules.duplicate_s * SECOND
-            if same and meter.last_at is not None and 0 <= at - meter.last_at <= pause:
+            again = meter.last_at is not None and 0 <= at - meter.last_at <= pause
+            if again and telegram.message == meter.last_message:
                 raise _Refused(Verdict.DUPLICATE)
             raise _Refused(
                 Verdict.REPLAY, f"counter {counter} is not above the last one, {meter.counter}"

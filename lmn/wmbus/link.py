@@ -229,6 +229,20 @@ def decode_air(data: bytes, form: Format) -> bytes:
     return decode_a(data) if form == "A" else decode_b(data)
 
 
+def strip_checksums(data: bytes) -> tuple[bytes, Literal["", "A", "B"]]:
+    """Find out which format a frame has: the bare frame and its format, "" if it had no checksums.
+
+    Raises:
+        RemoteProtocolError: it fits no form.
+    """
+    if not data or len(data) != data[0] + 1:
+        return decode_a(data), "A"
+    try:
+        return decode_b(data), "B"  # a bare frame has such checksums once in 65 536
+    except RemoteProtocolError:
+        return data, ""
+
+
 def encode_air(bare: bytes, form: Format) -> bytes:
     """Return a bare frame as it is on air."""
     return encode_a(bare) if form == "A" else encode_b(bare)

@@ -18,7 +18,7 @@ from lmn.mbus.records import Application, Record, decode_records
 from lmn.mbus.wired import decode_long_frame
 from lmn.wmbus.afl import Afl
 from lmn.wmbus.ell import NAMES, Ell
-from lmn.wmbus.link import Address, control_name, decode_air, parse_link
+from lmn.wmbus.link import Address, LinkFrame, control_name, parse_link, strip_checksums
 from lmn.wmbus.telegram import Telegram, open_message, parse_telegram, whole
 from lmn.wmbus.tpl import CI_ONLY_LONG, CI_ONLY_SHORT, MODE_B, MODE_D, Tpl, status_text
 from smgw_emu.cli import EXIT_FAILED
@@ -29,7 +29,7 @@ from smgw_emu.core.values import scaled
 
 _HEX = re.compile(r"(?:0x)?([0-9a-fA-F]{2})+")
 _FUNCTIONS = ("instantaneous", "maximum", "minimum", "error")
-_CONTENT = {0: "", 5: "profile A", 7: "profile B", 10: "profile D", 13: "profile C (TLS)"}
+_SECURITY_PROFILES = {0: "", 5: "profile A", 7: "profile B", 10: "profile D", 13: "profile C (TLS)"}
 
 
 def _address(address: Address) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _tpl(tpl: Tpl) -> dict[str, Any]:
         "status": f"{tpl.status:02x}",
         "status_text": status_text(tpl.status),
         "security_mode": tpl.mode,
-        "profile": _CONTENT.get(tpl.mode, "unknown"),
+        "profile": _SECURITY_PROFILES.get(tpl.mode, "unknown"),
     }
     if tpl.mode in {5, MODE_B}:
         shown["encrypted_blocks"] = tpl.blocks
@@ -166,10 +166,11 @@ def explain(data: bytes, key: bytes | None) -> dict[str, Any]:
             shown["wired"] = {
                 "control": control_name(frame.control), "address": frame.address,
             }  # fmt: skip
-            tpl_only = whole(parse_link(b"\x0a\x08" + bytes(9)), None, None, frame.payload)
-            return shown | _open(tpl_only, key)
-        bare, form = _bare(data)
-        shown["format"] = form
+            # a wired frame does not name its sender: the long header does
+            link = LinkFrame(frame.control, Address(bytes(8)), frame.payload)
+            return shown | _open(whole(link, None, None, frame.payload), key)
+        bare, form = strip_checksums(data)
+        shown["format"] = form or "without checksums"
         link = parse_link(bare)
         shown["link"] = {"control": control_name(link.control), **_address(link.address)}
         telegram = parse_telegram(bare, key)
@@ -197,20 +198,6 @@ def _open(telegram: Telegram, key: bytes | None) -> dict[str, Any]:
     except RemoteProtocolError as error:
         shown["error"] = str(error)
     return shown
-
-
-def _bare(data: bytes) -> tuple[bytes, str]:
-    """Find out whether a frame has checksums.
-
-    Raises:
-        RemoteProtocolError: it fits neither form.
-    """
-    if len(data) == data[0] + 1:
-        try:
-            return decode_air(data, "B"), "B"
-        except RemoteProtocolError:
-            return data, "without checksums"
-    return decode_air(data, "A"), "A"
 
 
 def _frames(source: str) -> Iterator[bytes]:

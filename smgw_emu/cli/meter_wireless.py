@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _PRINTED = ("hex", "rtl_wmbus")
 _OUTPUTS = (*_PRINTED, "pty", "im871a", "amb8465", "cul", "rc1180")
+_YEAR_2020 = 1_577_836_800  # seconds since 1970; 32 bit last until 2156
 _SECURITY = click.Choice(["0", "5", "7", "10"])
 
 
@@ -53,8 +54,9 @@ _SECURITY = click.Choice(["0", "5", "7", "10"])
               help="Seconds between two telegrams of a meter.")  # fmt: skip
 @click.option("--telegrams", default=0, type=click.IntRange(0, 1_000_000), metavar="N",
               help="Print so many telegrams of each meter and stop (hex, rtl_wmbus).")  # fmt: skip
-@click.option("--first-counter", default=0, type=click.IntRange(0, 0xFFFFFFFF),
-              help="Message counter of the first telegram (seconds since 2020).")  # fmt: skip
+@click.option("--first-counter", default=0, show_default="seconds since 2020",
+              type=click.IntRange(0, 0xFFFFFFFF),
+              help="Message counter of the first telegram.")  # fmt: skip
 @click.option("--note", type=click.Path(path_type=Path, dir_okay=False),
               help="Write ids and TEST master keys here (init --wireless, gwa plans).")  # fmt: skip
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 99),
@@ -106,8 +108,8 @@ def wireless(
     start = WorldTime(time.time_ns())
     meters = make_meters(kinds, count or len(kinds), options, seed=seed)
     for meter in meters:
-        # never lower than in an earlier run, as a meter keeps its counter
-        meter.counter = first_counter or max(1, start.seconds - 1_577_836_800)
+        # a later run begins above an earlier one, unless that sent faster than once a second
+        meter.counter = first_counter or max(1, start.seconds - _YEAR_2020)
     if note is not None:
         delivery_note(meters, note)
     if telegrams:

@@ -8,6 +8,7 @@ from hardware.ports import MeterPort
 from hardware.radio import Damage, Event, Heard, Lost, Ready, Stick
 from smgw_emu.core.device import Device
 from smgw_emu.core.instants import SECOND, WorldTime
+from smgw_emu.core.port_log import PortLog
 from smgw_emu.profiles import LmnWireless
 from smgw_emu.radio_line.reception import Reception
 from smgw_emu.transport.clock import Clock, Timer
@@ -48,12 +49,10 @@ class RadioLine:
         self.band = "TC" if self._rules.band == "alternate" else self._rules.band
         self._stick = stick(modes_of_band(self._rules, self.band))
         self._reception = reception
-        self._device = device
         self._clock = clock
-        self._guard = guard
+        self._log = PortLog(name, device, clock.now, guard)
         self._timer: Timer | None = None
         self._tune_timer: Timer | None = None
-        self._last_reason = ""
         self.ready = False
         self.telegrams = 0
         self.not_heard = 0
@@ -77,9 +76,7 @@ class RadioLine:
         """Note that the port is lost; each new reason is logged once."""
         self.ready = False
         self._cancel()
-        if reason != self._last_reason:
-            self._last_reason = reason
-            self._log("port-lost", outcome="F", reason=reason)
+        self._log.lost(reason)
 
     def on_data(self, data: bytes) -> None:
         """Take octets from the port."""
@@ -124,10 +121,8 @@ class RadioLine:
         elif isinstance(event, Damage):
             self.damaged += 1
         elif isinstance(event, Ready):
-            if not self.ready:
-                self.ready = True
-                self._last_reason = ""
-                self._log("port-ready", outcome="S")
+            self.ready = True
+            self._log.ready()
         else:
             self._restart(event)
 
@@ -158,9 +153,3 @@ class RadioLine:
         modes = modes_of_band(self._rules, self.band)
         self._work(lambda: self._stick.tune(modes, self._clock.now()))
         self._plan_tuning()
-
-    def _log(self, event: str, **parameters: object) -> None:
-        now = self._device.now(self._clock.now())
-        self._guard(
-            lambda: self._device.logbooks.write(event, now, port=self.name, **parameters)  # type: ignore[arg-type]
-        )

@@ -18,20 +18,20 @@ from hsm_sim.slots import lmn_master_key
 from lmn.mbus.obis import load_obis_map, status_word
 from lmn.wmbus.heard import HeardList
 from lmn.wmbus.inbox import NEVER, Inbox, Meter, Result, Verdict
-from lmn.wmbus.link import MEDIA, OTHER_MEDIUM, TYPES, Address, Control, decode_air
+from lmn.wmbus.link import MEDIA, OTHER_MEDIUM, TYPES, Address, Control, decode_air, strip_checksums
 from lmn.wmbus.measured import measured
 from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.device import Device
 from smgw_emu.core.errors import ConfigError, RemoteProtocolError
 from smgw_emu.core.ids import DeviceId
 from smgw_emu.core.instants import WorldTime
+from smgw_emu.core.meter_counter import keep_counter, last_counter
 from smgw_emu.core.sparing import Sparing
 from smgw_emu.core.values import MeterReport
 from smgw_emu.core.wan_profiles import LmnProfile
 from smgw_emu.profiles import Profile
 
 Outcome = Literal["telegram", "damaged", "not listened to"]
-COUNTER = "lmn-counter"  # shared with the wired side: a new key starts both anew
 # verdicts on telegrams of configured meters that are told in the system log
 _TOLD = frozenset(
     {
@@ -87,7 +87,6 @@ class Reception:
         self._untold: dict[tuple[str, Verdict], int] = {}
         self.inbox = Inbox(self.rules)
         self.heard = HeardList(self.rules.heard)
-        self.telegrams = 0
 
     def reconfigured(self) -> None:
         """Profiles or keys have changed."""
@@ -101,7 +100,7 @@ class Reception:
                 continue
             key = self._key(meter.key, files)
             before = old.get(meter.key)
-            known = Meter(meter.key, Address(bytes(8)), key, self._counter(meter.key))
+            known = Meter(meter.key, key, self._counter(meter.key))
             if before is not None and before.key == key and before.counter == known.counter:
                 known = before
             for address in addresses(meter.key, lmn):
@@ -116,7 +115,8 @@ class Reception:
         return key if len(key) == 16 else None
 
     def _counter(self, meter: str) -> int:
-        return int(self._device.store.get_meta(f"{COUNTER} {meter}") or NEVER)
+        last = last_counter(self._device.store, meter)
+        return NEVER if last is None else last
 
     # -- telegrams -------------------------------------------------------------------------
 
@@ -133,7 +133,6 @@ class Reception:
         result = self.inbox.take(bare, heard.at)
         if result.verdict is Verdict.BROKEN:
             return "damaged"
-        self.telegrams += 1
         self._hooks.telegram(heard.at)
         self._note(result, heard, port)
         if result.verdict in {Verdict.ACCEPTED, Verdict.LAB}:
@@ -183,7 +182,7 @@ class Reception:
         )
 
     def _keep(self, result: Result) -> None:
-        self._device.store.set_meta(f"{COUNTER} {result.meter}", str(result.counter))
+        keep_counter(self._device.store, result.meter, result.counter)
 
     def _accept(self, result: Result, at: WorldTime) -> None:
         """Hand values to the core, with the counter, in one transaction."""
@@ -230,12 +229,7 @@ def bare_frame(heard: Heard) -> tuple[bytes, str]:
         return decode_air(data, "A"), "A"
     if heard.form == "B":
         return decode_air(data, "B"), "B"
-    if len(data) != data[0] + 1:
-        return decode_air(data, "A"), "A"
-    try:
-        return decode_air(data, "B"), "B"  # a bare frame has such checksums once in 65 536
-    except RemoteProtocolError:
-        return data, ""
+    return strip_checksums(data)
 
 
 def addresses(meter: str, lmn: LmnProfile | None) -> list[Address]:

@@ -31,6 +31,7 @@ from hsm_sim.slots import (
 from lmn.sym import Credentials, Quirk, SymCodec
 from smgw_emu.core.errors import RemoteProtocolError
 from smgw_emu.core.ids import DeviceId
+from smgw_emu.core.meter_counter import keep_counter, last_counter
 from smgw_emu.core.store import Store
 from smgw_emu.core.wan_profiles import LmnProfile
 from smgw_emu.profiles import Profile
@@ -41,7 +42,6 @@ from smgw_emu.transport.watchers import watcher_of
 FRAGMENT_2048 = 3  # RFC 6066 code; DS v2.0 8.4 no. 3
 _NEXT = "_NEXT"
 _OTHER = "_B"  # the gateway's two slots per meter take turns
-_COUNTER = "lmn-counter"
 
 
 def _pairing(lmn: LmnProfile | None) -> tuple[str, str]:
@@ -108,12 +108,11 @@ class MeterCredentials:
     @property
     def last_counter(self) -> int:
         """The last authentic SYM counter of this meter."""
-        return int(self._store.get_meta(f"{_COUNTER} {self.meter}") or 0)
+        return last_counter(self._store, self.meter) or 0
 
     def keep_counter(self, counter: int) -> None:
         """Remember a counter: it never goes back."""
-        if counter > self.last_counter:
-            self._store.set_meta(f"{_COUNTER} {self.meter}", str(counter))
+        keep_counter(self._store, self.meter, counter)
 
     def codec(self) -> SymCodec:
         """Return the SYM codec.

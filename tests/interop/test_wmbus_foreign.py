@@ -20,7 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from radio_lab import NOW, vectors, wireless
 
-from lmn.mbus import decode_records
+from lmn.mbus import decode_records, vif
 from lmn.wmbus.link import encode_air
 from lmn.wmbus.telegram import open_telegram, parse_telegram
 from smgw_emu.bench.meters.wireless import KINDS, Fault
@@ -106,6 +106,32 @@ def test_pymbusparser_and_we_agree_on_records(coding, vif, storage, tariff, sour
     (theirs,) = pymbusparser.parse_records(data)
     assert mine.number == Decimal(theirs["value"]["value"])
     assert (mine.header.storage, mine.header.tariff) == (theirs["storage_number"], theirs["tariff"])
+
+
+# What pymbusparser 0.5 reads otherwise: it shifts these FD codes (lmn-wireless.md 3.2 has 3A and 3C),
+# counts FB 78 to 7B twice, and its tonnes are our kilograms.
+SHIFTED = {0xFD: set(range(0x2C, 0x40)), 0xFB: {0x18, 0x19, 0x22, 0x23, *range(0x78, 0x7C)}}
+TABLES = [(b"", vif.PRIMARY), (b"\xfd", vif.FIRST_EXTENSION), (b"\xfb", vif.SECOND_EXTENSION)]
+
+
+@pytest.mark.req("LMN-N05")
+@pytest.mark.parametrize(("prefix", "table"), TABLES, ids=["primary", "FD", "FB"])
+def test_pymbusparser_and_we_agree_on_every_vif(prefix, table):
+    """The scale of each code, and which codes mean something."""
+    shared = 0
+    for code, quantity in table.items():
+        if quantity.kind in {"date", "datetime"} or code in SHIFTED.get(
+            prefix[0] if prefix else 0, set()
+        ):
+            continue
+        (row,) = pymbusparser.parse_records(b"\x04" + prefix + bytes((code,)) + b"\x01\0\0\0")
+        (mine,) = decode_records(b"\x04" + prefix + bytes((code,)) + b"\x01\0\0\0").records
+        if row["quantities"] == ["Reserved"]:
+            continue  # it knows fewer
+        shared += 1
+        scale = Decimal(1).scaleb(mine.header.quantity.exponent)
+        assert scale == Decimal(row["value"]["value"]), (prefix.hex(), f"{code:02X}")
+    assert shared > 50
 
 
 def test_pymeterbus_and_we_agree_on_a_wired_frame():

@@ -29,8 +29,9 @@ from smgw_emu.core.config import parse_config
 from smgw_emu.core.device import Device
 from smgw_emu.core.device_clock import DeviceClock
 from smgw_emu.core.instants import SECOND, DeviceTime
+from smgw_emu.core.meter_counter import last_counter, restart_counter
 from smgw_emu.core.store import Store
-from smgw_emu.radio_line.reception import COUNTER, Reception, ReceptionHooks
+from smgw_emu.radio_line.reception import Reception, ReceptionHooks
 
 HOUR = 3600
 WAIT_H = 5
@@ -80,7 +81,8 @@ class RadioLife(RuleBasedStateMachine):
         self.reception.reconfigured()
 
     def counter(self):
-        return int(self.store.get_meta(f"{COUNTER} {self.meter.id.lower()}") or -1)
+        last = last_counter(self.store, self.meter.id.lower())
+        return -1 if last is None else last
 
     def accepted(self):
         return self.reception.inbox.verdicts.get(Verdict.ACCEPTED, 0)
@@ -143,7 +145,7 @@ class RadioLife(RuleBasedStateMachine):
         self.meter.counter = 1
         self.tape = []
         self.put_key()
-        self.store.set_meta(f"{COUNTER} {self.meter.id.lower()}", "0")
+        restart_counter(self.store, self.meter.id.lower())
         self.reception.reconfigured()
 
     @invariant()

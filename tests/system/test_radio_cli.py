@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 
 import pytest
 from radio_lab import vectors
-from support import SMGW, program
+from support import SMGW, program, smgw, until
 
 from smgw_emu.cli.decode_wmbus import _text, explain
 
@@ -16,25 +15,16 @@ VECTORS = vectors()
 GAS = VECTORS["oms_n_profileB_gas_integrated"]
 
 
-def smgw(*arguments: str, data: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [SMGW, *arguments], capture_output=True, text=True, timeout=60, input=data
-    )
-
-
-def until(condition, what: str, limit_s: float = 40):
-    end = time.monotonic() + limit_s
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < end, what
-        time.sleep(0.3)
-
-
 @pytest.mark.req("LMN-02", "LMN-10", "H07")
 @pytest.mark.parametrize(
-    ("out", "wire"), [("im871a", "pty"), ("cul", "pty"), ("pty", "tcp://127.0.0.1:0")]
+    ("out", "wire"),
+    [
+        ("im871a", "pty"),
+        ("amb8465", "pty"),
+        ("cul", "pty"),
+        ("rc1180", "pty"),
+        ("pty", "tcp://127.0.0.1:0"),
+    ],
 )
 def test_from_the_meters_to_the_status(tmp_path, out, wire):
     note, home = tmp_path / "note.toml", tmp_path / "gw"

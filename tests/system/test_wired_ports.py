@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 import urllib.error
 
 import pytest
-from support import SMGW, lab_post, program
+from support import SMGW, lab_post, program, smgw, until
 
 from smgw_emu.lab.access import read_access
 
 EMH = "7EA02B020374031325193A190A01454D4800004AF1FD000000000A01454D4800004AF1FD000000000000B3887E"
 
 
-def smgw(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([SMGW, *arguments], capture_output=True, text=True, timeout=60)
-
-
 def state(home) -> dict:
     shown = smgw("status", str(home), "--json")
     assert shown.returncode == 0, shown.stderr
     return json.loads(shown.stdout)
-
-
-def until(condition, what: str, limit_s: float = 40):
-    end = time.monotonic() + limit_s
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < end, what
-        time.sleep(0.3)
 
 
 def ready(home) -> bool:

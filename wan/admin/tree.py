@@ -19,6 +19,7 @@ from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.errors import ConfigError
 from smgw_emu.core.instants import SECOND
 from smgw_emu.core.life import LifeInput
+from smgw_emu.core.meter_counter import restart_counter
 from smgw_emu.core.meter_profile import Meter
 from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import WanProfile
@@ -365,5 +366,5 @@ class GatewayTree:
         except SecurityModuleError as error:
             raise CosemError(500, f"the security module refuses: {error}", "master_key") from error
         if changed:  # a new key, and only that, begins a new row of counters (TR-03116-3 7.1)
-            self._f.device.store.set_meta(f"lmn-counter {found.record.key}", "0")
+            restart_counter(self._f.device.store, found.record.key)
         self._f.device.logbooks.write("pairing-key", self._f.now(), meter=found.record.key)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from binascii import hexlify
+from collections.abc import Iterator
 
 from lmn.wmbus.link import Format, encode_air
 from smgw_emu.core.errors import ConfigError
@@ -41,6 +42,18 @@ class VirtualStick(ABC):
         if self.dead or mode not in self.modes:
             return b""
         return self._report(bare, mode, form, rssi)
+
+    def _packets(self, start: int, length_at: int) -> Iterator[bytes]:
+        """Take packets of four octets and a payload out of the buffer."""
+        while len(self._buffer) >= 4:
+            end = 4 + self._buffer[length_at]
+            if self._buffer[0] != start:
+                self._buffer = self._buffer[1:]
+            elif len(self._buffer) < end:
+                return
+            else:
+                packet, self._buffer = self._buffer[:end], self._buffer[end:]
+                yield packet
 
     @abstractmethod
     def _answers(self) -> bytes: ...
@@ -76,17 +89,8 @@ class VirtualIm871a(VirtualStick):
         return b"\xa5" + body + (_fcs(body) if flags & 0x80 else b"")
 
     def _answers(self) -> bytes:
-        out = b""
-        while len(self._buffer) >= 4:
-            if self._buffer[0] != 0xA5:
-                self._buffer = self._buffer[1:]
-                continue
-            end = 4 + self._buffer[3]
-            if len(self._buffer) < end:
-                break
-            command, self._buffer = self._buffer[:end], self._buffer[end:]
-            out += self._command(command[1] & 0x0F, command[2], command[4:])
-        return out
+        packets = self._packets(0xA5, 3)
+        return b"".join(self._command(p[1] & 0x0F, p[2], p[4:]) for p in packets)
 
     def _command(self, endpoint: int, message: int, payload: bytes) -> bytes:
         if endpoint == 1 and message == 0x0F:
@@ -125,18 +129,8 @@ class VirtualAmber(VirtualStick):
         return data + bytes((total,))
 
     def _answers(self) -> bytes:
-        out = b""
-        while len(self._buffer) >= 4:
-            if self._buffer[0] != 0xFF:
-                self._buffer = self._buffer[1:]
-                continue
-            end = 4 + self._buffer[2]
-            if len(self._buffer) < end:
-                break
-            command, self._buffer = self._buffer[:end], self._buffer[end:]
-            if command == self._packet(command[1], command[3:-1]):
-                out += self._command(command[1], command[3:-1])
-        return out
+        packets = [p for p in self._packets(0xFF, 2) if p == self._packet(p[1], p[3:-1])]
+        return b"".join(self._command(p[1], p[3:-1]) for p in packets)
 
     def _command(self, command: int, payload: bytes) -> bytes:
         answer = b""

@@ -61,6 +61,16 @@ class NumberField(LEIntField):
         return f"{value:08X}"
 
 
+def _sender(prefix: str = "") -> list[Any]:
+    """An address in the order of a link header."""
+    return [
+        ManufacturerField(f"{prefix}manufacturer", 0),
+        NumberField(f"{prefix}number", 0),
+        XByteField(f"{prefix}version", 0),
+        XByteField(f"{prefix}type", 0),
+    ]
+
+
 class WmbusLink(Packet):
     """A bare frame."""
 
@@ -68,10 +78,7 @@ class WmbusLink(Packet):
     fields_desc = [  # noqa: RUF012  # scapy's way
         ByteField("length", None),
         ByteEnumField("control", 0x44, _CONTROLS),
-        ManufacturerField("manufacturer", 0),
-        NumberField("number", 0),
-        XByteField("version", 0),
-        XByteField("type", 0),
+        *_sender(),
         ByteEnumField("ci", 0x7A, _LAYERS),
     ]
 
@@ -126,10 +133,7 @@ class EllIII(Packet):
     fields_desc = [  # noqa: RUF012
         XByteField("cc", 0x20),
         ByteField("access", 0),
-        ManufacturerField("partner_manufacturer", 0),
-        NumberField("partner_number", 0),
-        XByteField("partner_version", 0),
-        XByteField("partner_type", 0),
+        *_sender("partner_"),
         ByteEnumField("ci", 0x7A, _LAYERS),
     ]
 

@@ -21,7 +21,6 @@ from smgw_emu.core.instants import SECOND, WorldTime
 
 Mode = Literal["S", "T", "C"]
 Form = Literal["A", "B"]
-PROFILES = {"A": 5, "B": 7, "D": 10}
 MAX_COUNTER = 0xFFFFFFFF
 _MAX_SPACING, _DAY_S = 250, 86_400
 
