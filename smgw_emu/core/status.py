@@ -207,7 +207,7 @@ def word_conditions(word: int, kind: WordKind) -> set[Condition]:
     conditions = {Condition.WIRELESS}
     if faults & Fault.TAMPER:
         conditions.add(Condition.METER_TAMPER)
-    # the text of bit 15 names STS "abnormal" (bit 30) and "permanent error" (bit 28)
+    # bit 15 is MTR_Error (rows 3, 27, 30 bear that name); its text names "permanent error" (28) too
     if faults & Fault.ERROR or word & bit(28):
         conditions.add(Condition.METER_ERROR)
     return conditions
