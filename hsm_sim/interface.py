@@ -28,6 +28,9 @@ class KeyModule(Protocol):
     def life_cycle(self) -> str:
         """State of its life."""
 
+    def power_off(self) -> None:
+        """Lose everything volatile; the next use begins anew."""
+
     def slots(self) -> list[str]:
         """Return the names of the key slots in use."""
 

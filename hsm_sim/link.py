@@ -140,6 +140,11 @@ class CardLink:
 
     # -- the channel -------------------------------------------------------------------------
 
+    def power_off(self) -> None:
+        """The card loses its power: channel, environment and what else was in its RAM are gone."""
+        self._card.reset()
+        self._channel, self._set = None, None
+
     def _stale(self) -> bool:
         if self._channel is None:
             return True

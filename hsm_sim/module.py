@@ -88,6 +88,11 @@ class SecurityModule:
         else:
             self._link.pin = pin
 
+    def power_off(self) -> None:
+        """Lose everything volatile: the secure channel, keys kept in RAM."""
+        self._link.power_off()
+        self._public.clear()
+
     # -- life cycle and PIN ------------------------------------------------------------------
 
     @property

@@ -78,6 +78,9 @@ class TokenModule:
         """End the session."""
         self._session.close()
 
+    def power_off(self) -> None:
+        """The token is another machine's: its session stays."""
+
     @property
     def life_cycle(self) -> str:
         """A token knows no states of its own."""

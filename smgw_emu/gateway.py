@@ -1,8 +1,16 @@
-"""Composition: one gateway in a directory, wired from core, security module and interfaces.
+"""The device in a directory: power, boot, secure states, lamps.
 
-The directory holds ``config.toml`` (what factory and administrator put in), ``state.db`` (flash),
-``hsm/`` (the security module's memory) and ``certs/``. Interfaces meet only here: bytes of a meter
-port go through the SML codec into the core; the HAN listener asks the core.
+The directory holds ``config.toml`` (what factory and administrator put in), ``flash/`` (partitions
+and boot record), ``state.db`` (values and logs), ``rtc.json`` (the clock chip), ``hsm/`` (the
+security module's memory) and ``certs/``. What runs between power-up and power-down is
+:class:`~smgw_emu.runtime.Runtime`.
+
+Theory of operation. *Power-up*: all lamps dark for ``boot.dark_s``, then the chain of checks
+(:mod:`firmware.chain`). It gives the firmware with its behaviour profile, and the device runs; or
+it fails, and the device is in Secure State Boot (nothing runs; a latch in the boot record keeps it
+there) or in the cyclic restart (the same again after ``boot.restart_s``). *Causes* of secure states
+come from the chain, from the running device and from the lab; this class keeps them, logs them
+through the running device, shows them and stops what they forbid, at once.
 """
 
 from __future__ import annotations
@@ -10,76 +18,36 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from firmware.chain import Booted, BootError, boot, installed_profile
+from firmware.flash import Flash, FlashError
+from firmware.update import fall_back
 from hardware.leds import LedSink, RecordingLeds
-from hsm_sim import Purpose, SecurityModuleError
+from hardware.separation import InterfaceProbe, Probe, SwitchedProbe
+from hsm_sim import SecurityModuleError
 from hsm_sim.interface import KeyModule, open_module
-from hsm_sim.slots import gwa_key
-from secure_state.selftest import SelfTest, SelfTestResult
-from smgw_emu.core.administration import Administration
-from smgw_emu.core.config import GatewayConfig, Link, Wakeup, load_config
-from smgw_emu.core.device import Device
-from smgw_emu.core.device_clock import DeviceClock
-from smgw_emu.core.errors import ConfigError, SmgwError, StoreDamagedError, StoreError
-from smgw_emu.core.events import Event, load_catalogue
-from smgw_emu.core.images import ImageStore
+from secure_state.machine import Cause, Exit, SecureStates
+from smgw_emu.core.config import GatewayConfig, Link, load_config
+from smgw_emu.core.errors import ConfigError, SmgwError, StoreDamagedError
 from smgw_emu.core.instants import DAY, MILLISECOND, SECOND, DeviceTime, WorldTime
-from smgw_emu.core.leds import (
-    AdminChannel,
-    BootPhase,
-    LedState,
-    MobileSignal,
-    SecureState,
-    leds,
-    next_edge,
-)
-from smgw_emu.core.outbox import Outbox
+from smgw_emu.core.leds import BootPhase, LedState, SecureState
+from smgw_emu.core.logbook import Logbooks
+from smgw_emu.core.rtc import Rtc
 from smgw_emu.core.store import Store
-from smgw_emu.core.wan_profiles import Settings
-from smgw_emu.han_line import HanLine, HanParts
-from smgw_emu.lmn_side import LmnHooks, LmnSide, Plug, Protocol
+from smgw_emu.lamp_panel import LampPanel
+from smgw_emu.lmn_side import Plug, Protocol
 from smgw_emu.profiles import Profile, ProfileError, load
-from smgw_emu.self_check import self_test_parts, software_hash
+from smgw_emu.runtime import Frame, Runtime
 from smgw_emu.transport.clock import Clock, Timer
-from smgw_emu.wakeup_line import WakeupLine
-from smgw_emu.wan_line import WanSide
-from smgw_emu.wan_line.side import WanHooks, world_deadline
-from wan.admin import Facilities, KeyRing
-from wan.cosem.data import text
-from wan.cosem.documents import MethodResponse
 
 _log = structlog.get_logger("gateway")
 
 MAX_OFFSET = 100 * 365 * DAY  # keeps every time of the device within the calendar
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """What exists only while the device runs normally."""
-
-    device: Device
-    self_test: SelfTest
-    han: HanLine
-    lmn: LmnSide
-    wakeup: WakeupLine | None
-    wan: WanSide
-    facilities: Facilities
-
-
-class ActiveSigner:
-    """Signs readings with the active C_Sig (HSM-N03)."""
-
-    def __init__(self, keys: KeyRing) -> None:
-        self._keys = keys
-
-    def sign(self, message: bytes) -> bytes:
-        """Return r||s."""
-        return self._keys.module.sign_plain(self._keys.slot(Purpose.SIG), message)
+MIN_SUPPLY_V, MAX_SUPPLY_V = 184.0, 264.5  # manual B-2: 230 V AC -20 %/+15 % (HW-01)
 
 
 class Gateway:
@@ -90,6 +58,12 @@ class Gateway:
         clock: world time.
         sink: where the lamps show; default: a recording.
         keylog: file for the TLS secrets of captures; "" for none.
+
+    Attributes:
+        running: what runs, None while nothing does.
+        states: causes of secure states, and their history.
+        cable: the lab's cable between WAN and HAN.
+        supply_v: mains voltage.
 
     Raises:
         ConfigError: configuration or profile cannot be used.
@@ -103,22 +77,48 @@ class Gateway:
         self.keylog = keylog
         self.lmn_capture: Callable[[str, bool, bytes], None] | None = None
         self.config: GatewayConfig = load_config(directory / "config.toml")
-        try:
-            self.profile: Profile = load(self.config.gateway.profile, directory)
-        except ProfileError as error:
-            raise ConfigError(str(error)) from error
-        self.sink: LedSink = sink if sink is not None else RecordingLeds()
+        self.flash = Flash(directory / "flash")
+        self.rtc = Rtc(directory / "rtc.json")
+        self.profile: Profile = self._own_profile() or installed_profile(self.flash) or load()
+        self.panel = LampPanel(clock, sink or RecordingLeds(), self.profile.leds)
         self.hsm: KeyModule = open_module(
             self.config.security_module, directory, lambda: clock.now().ns
         )
-        self.lamps = LedState(since=clock.now())
-        self.running: Running | None = None
-        self.cause = ""
+        self.states = SecureStates(self.profile.secure_state)
+        self.cable = SwitchedProbe()
+        self.supply_v = 230.0
+        self.running: Runtime | None = None
         self._store: Store | None = None
         self._timer: Timer | None = None
-        self._lamp_timer: Timer | None = None
+        self._phase_timer: Timer | None = None
         self._plugs: dict[str, Plug] = {}
-        self._tasks: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._steps = asyncio.Lock()
+
+    def _own_profile(self) -> Profile | None:
+        """The profile a lab has put over the firmware's, None without one."""
+        name = self.config.gateway.profile
+        if not name:
+            return None
+        try:
+            return load(name, self.directory)
+        except ProfileError as error:
+            raise ConfigError(str(error)) from error
+
+    @property
+    def lamps(self) -> LedState:
+        """What the lamps depend on."""
+        return self.panel.state
+
+    @property
+    def sink(self) -> LedSink:
+        """Where the lamps show."""
+        return self.panel.sink
+
+    @property
+    def cause(self) -> str:
+        """What was found, "" in normal operation."""
+        return self.states.text
 
     @property
     def han_address(self) -> tuple[str, int] | None:
@@ -133,52 +133,6 @@ class Gateway:
             return True
         return running.han.key_in_module and running.wan.partners.key_in_module
 
-    # -- power -----------------------------------------------------------------------------
-
-    async def power_on(self) -> None:
-        """Boot; a damaged store ends in the cyclic restart instead (SEC-40).
-
-        Raises:
-            SmgwError: something outside the device prevents it (port in use, store locked).
-        """
-        now = self.clock.now()
-        self._set_lamps(since=now, phase=BootPhase.STARTING, secure=SecureState.NORMAL)
-        self.cause = ""
-        try:
-            self._store = Store(self.directory / "state.db")
-            await self._start(self._store, now)
-        except (StoreDamagedError, SecurityModuleError) as error:
-            self._fail(error)
-        except BaseException:
-            await self.power_off(orderly=False)
-            raise
-
-    async def power_off(self, *, orderly: bool = True) -> None:
-        """Stop; ``orderly=False`` is a power cut: nothing is said, nothing is written."""
-        running, self.running = self.running, None
-        for timer in (self._timer, self._lamp_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timer = None
-        if running is not None:
-            running.lmn.stop(orderly=False)
-            if running.wakeup is not None:
-                running.wakeup.stop()
-            if orderly:
-                self._say_stop(running.device)
-            running.wan.stop(orderly=orderly)
-            await running.han.stop()
-        if self._store is not None:
-            self._store.close()
-            self._store = None
-        self._set_lamps(since=self.clock.now(), phase=BootPhase.OFF, hdlc_station=False)
-
-    def _say_stop(self, device: Device) -> None:
-        try:
-            device.power_off(self.clock.now())
-        except StoreError as error:  # a full or broken flash must not keep the device on
-            _log.warning("the stop could not be logged", cause=str(error))
-
     def connect(
         self, meter: str, end: socket.socket, protocol: Protocol = "sml", stick: str = "hex"
     ) -> None:
@@ -192,90 +146,210 @@ class Gateway:
         """
         self._plugs[meter.lower()] = Plug(end, protocol, stick)
 
-    async def _start(self, store: Store, now: WorldTime) -> None:
-        config = self.config
-        clock = DeviceClock(
-            now,
-            DeviceTime(now.ns + config.clock.offset_ms * MILLISECOND),
-            drift_ppb=config.clock.drift_ppb,
-            valid=config.clock.valid,
-        )
-        keys = KeyRing(self.hsm, store)
-        administration = Administration(config, store)
-        device = Device(
-            administration.config,
-            self.profile,
-            store,
-            ActiveSigner(keys),
-            clock,
-            software_hash(),
-            self._catalogue(),
-            administration,
-        )
-        facilities = Facilities(
-            device,
-            keys,
-            Outbox(store, self.hsm.random),
-            ImageStore(self.directory / "images"),
-            lambda: device.now(self.clock.now()),
-            self._request_self_test,
-            used_kib=store.used_kib,
-            settings_changed=self._settings_changed,
-        )
-        hooks = WanHooks(
-            self._guard, self._show_channel, self._time_adjusted, self._keys_changed, self._rearm
-        )
-        wan = WanSide(device, facilities, self.profile, self.clock, hooks, self.keylog)
-        device.power_on(now)
-        self_test = SelfTest(
-            self.profile.self_test,
-            self_test_parts(device, self.hsm),
-            self._self_test_started,
-            self._self_test_finished,
-        )
-        lmn = LmnSide(
-            device,
-            self.hsm,
-            self.profile,
-            self.clock,
-            LmnHooks(
-                self._arm,
-                self._guard,
-                lambda there: self._set_lamps(hdlc_station=there),
-                lambda at: self._set_lamps(telegram_at=at),
-            ),
-            config.line,
-            self._plugs,
-            self.keylog,
-            self.lmn_capture,
+    # -- power -----------------------------------------------------------------------------
+
+    async def power_on(self) -> None:
+        """Boot; what the checks find ends in a secure state, not in an error.
+
+        Raises:
+            SmgwError: something outside the device prevents it (port in use, store locked).
+        """
+        async with self._steps:
+            await self._power_on()
+
+    async def _power_on(self) -> None:
+        if not MIN_SUPPLY_V <= self.supply_v <= MAX_SUPPLY_V:
+            return
+        self._stop_timers()
+        self.states.power_off()
+        dark = self.profile.boot.dark_s
+        if dark:
+            self.panel.reset(phase=BootPhase.BOOTING)
+            due = self.clock.now() + dark * SECOND
+            self._phase_timer = self.clock.call_at(due, lambda: self._later(self._boot))
+        else:
+            await self._boot()
+
+    async def power_off(self, *, orderly: bool = True) -> None:
+        """Stop; ``orderly=False`` is a power cut: nothing is said, nothing is written."""
+        async with self._steps:
+            await self._power_off(orderly=orderly)
+
+    async def _power_off(self, *, orderly: bool) -> None:
+        running, self.running = self.running, None
+        self._stop_timers()
+        if running is not None:
+            await running.stop(orderly=orderly)
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        self.hsm.power_off()
+        self.panel.reset(phase=BootPhase.OFF)
+
+    async def set_supply(self, volts: float) -> None:
+        """Change the mains voltage: outside its range the device goes off, back in it boots."""
+        before = MIN_SUPPLY_V <= self.supply_v <= MAX_SUPPLY_V
+        self.supply_v = volts
+        good = MIN_SUPPLY_V <= volts <= MAX_SUPPLY_V
+        if before and not good:
+            await self.power_off(orderly=False)
+        elif good and not before:
+            await self.power_on()
+
+    async def restart(self) -> None:
+        """Stop in order and boot again."""
+        async with self._steps:
+            await self._power_off(orderly=True)
+            await self._power_on()
+
+    def _later(self, step: Callable[[], object]) -> None:
+        """Run a step of power as a task: it comes from within the core or from a timer."""
+
+        async def work() -> None:
+            async with self._steps:
+                try:
+                    await step()  # type: ignore[misc]
+                except SmgwError as error:
+                    _log.error("the device could not start", cause=str(error))
+
+        self._task = asyncio.get_running_loop().create_task(work())
+
+    # -- boot ------------------------------------------------------------------------------
+
+    async def _boot(self) -> None:
+        self.panel.reset(phase=BootPhase.STARTING)
+        try:
+            booted = boot(self.flash)
+        except BootError as error:
+            self._boot_failed(error)
+            return
+        self._adopt(self._own_profile_for(booted))
+        try:
+            self._store = Store(self.directory / "state.db")
+            await self._run(self._store, booted)
+        except (StoreDamagedError, SecurityModuleError) as error:
+            self._enter(Cause.BOOT_CHECK, str(error))
+        except BaseException:
+            await self._power_off(orderly=False)
+            raise
+
+    def _own_profile_for(self, booted: Booted) -> Profile:
+        """The firmware's profile, or the lab's with the version that really runs."""
+        own = self._own_profile()
+        if own is None:
+            return booted.profile
+        device = msgspec.structs.replace(own.device, firmware_version=booted.manifest.version)
+        return msgspec.structs.replace(own, device=device)
+
+    def _adopt(self, profile: Profile) -> None:
+        self.profile = profile
+        self.panel.times = profile.leds
+        self.states.configure(profile.secure_state)
+
+    def _boot_failed(self, error: BootError) -> None:
+        now = DeviceTime(self.clock.now().ns)
+        if not self._latched() and fall_back(self.flash, str(error), now):
+            self._later(self._power_on)
+            return
+        self._enter(error.cause, str(error))
+
+    def _latched(self) -> bool:
+        try:
+            return bool(self.flash.record().failed)
+        except FlashError:
+            return False
+
+    async def _run(self, store: Store, booted: Booted) -> None:
+        newest = Logbooks(store, {}).newest()
+        time = self.rtc.power_on(self.clock.now(), self.config.clock, self.profile.time, newest)
+        frame = Frame(
             self.directory,
+            self.clock,
+            self.config,
+            self.profile,
+            self.hsm,
+            self.keylog,
+            self.panel,
+            self.states,
+            self.flash,
+            self.rtc,
+            self._plugs,
+            self.lmn_capture,
+            self._probe(),
+            self._enter,
+            self._left,
+            lambda error: self._enter(Cause.BOOT_CHECK, str(error)),
+            lambda: self._later(self._restart),
+            self._arm,
+            self._rearm,
         )
-        han = HanLine(
-            HanParts(
-                device,
-                self_test,
-                keys,
-                self.profile,
-                self.clock,
-                self.directory / "certs",
-                self.keylog,
-                self._store_error,
-            )
-        )
-        facilities.prepare = han.prepare
-        facilities.meter_state, facilities.meter_order = lmn.state_of, lmn.give
-        facilities.reconfigured = self._reconfigured
-        wakeup = self._wakeup_line(device)
-        self.running = Running(device, self_test, han, lmn, wakeup, wan, facilities)
-        await han.start()
-        await self._start_wakeup(wakeup)
-        self_test.power_on(now)
-        lmn.start()
-        self._follow_time()
-        wan.link = config.link
-        self._set_lamps(mobile=MobileSignal(config.link.modem))
-        wan.start()
+        running = Runtime(frame, store, booted, time)
+        self.running = running
+        await running.start()
         self._arm()
+
+    async def _restart(self) -> None:
+        await self._power_off(orderly=True)
+        await self._power_on()
+
+    def _probe(self) -> Probe:
+        """The lab's cable, and the two real interfaces where the configuration names them."""
+        names = self.config.separation
+        return self.cable if names is None else _Both(self.cable, names.wan, names.han)
+
+    # -- secure states ---------------------------------------------------------------------
+
+    def _enter(self, cause: Cause, text: str) -> None:
+        """A cause holds: log it, show it, end what it forbids, all before anything else runs."""
+        now = self.clock.now()
+        if self.running is None and self.lamps.phase is BootPhase.OFF:
+            return
+        if not self.states.enter(cause, now, text):
+            return
+        rule, running = self.states.rules[cause], self.running
+        _log.warning("secure state", state=rule.state, cause=cause, found=text)
+        if running is not None and rule.exit is not Exit.RESTART:
+            running.note_cause(cause, text, entered=True)
+        if rule.exit is Exit.TERMINAL:
+            self._latch(cause, text)
+        if rule.state in {SecureState.BOOT, SecureState.CYCLIC_RESTART}:
+            self._drop()
+            if rule.state is SecureState.CYCLIC_RESTART:
+                due = now + self.profile.boot.restart_s * SECOND
+                self._phase_timer = self.clock.call_at(due, lambda: self._later(self._restart))
+        elif running is not None:
+            running.restrict()
+        self._show_state()
+
+    def _left(self, cause: Cause) -> None:
+        """A cause has ended: what it forbade is served again."""
+        running = self.running
+        if running is None:
+            return
+        running.note_cause(cause, "", entered=False)
+        self._show_state()
+        self._later(running.enforce)
+
+    def _show_state(self) -> None:
+        now = self.clock.now()
+        self.panel.set(secure=self.states.state, secure_since=self.states.since or now)
+
+    def _latch(self, cause: Cause, text: str) -> None:
+        """Keep the cause where no restart reaches it (SEC-08)."""
+        try:
+            record = self.flash.record()
+            if cause not in record.failed:
+                self.flash.change(failed=record.failed | {str(cause): text})
+        except (FlashError, OSError) as error:
+            _log.warning("the boot record cannot be written", cause=str(error))
+
+    def _drop(self) -> None:
+        running, self.running = self.running, None
+        self._stop_timers()
+        if running is not None:
+            running.drop()
+
+    # -- what the lab moves ------------------------------------------------------------------
 
     def adjust_device_clock(
         self, offset_ms: int | None, drift_ppb: int | None, *, valid: bool | None
@@ -289,9 +363,10 @@ class Gateway:
             return
         if offset_ms is not None and abs(offset_ms) * MILLISECOND > MAX_OFFSET:
             raise SmgwError("the device clock may be off by 100 years at most")
-        if self.running is None:
+        running = self.running
+        if running is None:
             raise SmgwError("the device is not running")
-        device, now = self.running.device, self.clock.now()
+        device, now = running.device, self.clock.now()
         if drift_ppb is not None:
             device.clock.set_drift(now, drift_ppb)
         if offset_ms is not None or valid is not None:
@@ -299,76 +374,14 @@ class Gateway:
             if offset_ms is not None:
                 shown = DeviceTime(now.ns + offset_ms * MILLISECOND)
             trusted = device.clock.valid if valid is None else valid
-            self._guard(lambda: device.set_clock(now, shown, valid=trusted))
-            self.running.wan.time.set_valid(valid=trusted)
-            self._follow_time()
-        self._rearm()
-
-    def _follow_time(self) -> None:
-        """Invalid time is Secure State Measurement, valid time its end (SEC-20, SEC-23)."""
-        if self.running is None:
-            return
-        valid = self.running.device.clock.valid
-        wanted = SecureState.NORMAL if valid else SecureState.MEASUREMENT
-        if self.lamps.secure in {SecureState.NORMAL, SecureState.MEASUREMENT}:
-            self._set_lamps(secure=wanted, secure_since=self.clock.now())
-
-    # -- parts -----------------------------------------------------------------------------
-
-    def _catalogue(self) -> dict[str, Event]:
-        """The event catalogue: the built-in one, or the gateway's own file (GW-61)."""
-        name = self.config.gateway.event_catalogue
-        if not name:
-            return load_catalogue()
-        try:
-            return load_catalogue((self.directory / name).read_text("utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read the event catalogue {name}: {error}") from error
-
-    def _wakeup_line(self, device: Device) -> WakeupLine | None:
-        """The wake-up port, if one is configured and switched on."""
-        if self._wakeup_place(device) is None:
-            return None
-        return WakeupLine(
-            device,
-            self.clock,
-            self.profile.wakeup,
-            self._verify_wakeup,
-            self._woken,
-            self._guard,
-        )
-
-    def _wakeup_place(self, device: Device) -> Wakeup | None:
-        """Where the wake-up service listens; None: it is switched off (3.2.5.1)."""
-        factory, settings = self.config.wakeup, device.administration.settings
-        if factory is None or not factory.enabled or not settings.wakeup_enabled:
-            return None
-        return Wakeup(factory.host, settings.wakeup_port or factory.port)
-
-    def _woken(self) -> None:
-        self._set_lamps(wakeup_at=self.clock.now())
-        if self.running is not None:
-            self.running.wan.wake_up()
-
-    def _verify_wakeup(self, digest: bytes, signature: bytes) -> bool:
-        try:
-            return self.hsm.verify(gwa_key(Purpose.SIG), digest, signature)
-        except SecurityModuleError as error:
-            _log.warning("a wake-up could not be checked", cause=str(error))
-            return False
-
-    async def _start_wakeup(self, line: WakeupLine | None) -> None:
-        place = self._wakeup_place(self.running.device) if self.running is not None else None
-        if line is None or place is None:
-            return
-        try:
-            await line.start(place.host, place.port)
-        except OSError as error:
-            where = f"{place.host}:{place.port}"
-            raise SmgwError(f"wake-up cannot listen on {where}: {error.strerror}") from error
+            running.guard(lambda: device.set_clock(now, shown, valid=trusted))
+            running.wan.time.set_valid(valid=trusted)
+            running.follow_time()
+        running.save_clock()
+        running.rearm()
 
     def set_link(self, link: Link) -> None:
-        """Pull the cable, change the mobile signal, as the lab wants it.
+        """Pull a cable, change the mobile signal, as the lab wants it.
 
         Raises:
             SmgwError: the device is not running.
@@ -376,103 +389,25 @@ class Gateway:
         if self.running is None:
             raise SmgwError("the device is not running")
         self.config = msgspec.structs.replace(self.config, link=link)
-        self._set_lamps(mobile=MobileSignal(link.modem))
-        self.running.wan.set_link(link)
-
-    # -- what the administrator changes ------------------------------------------------------
-
-    def _reconfigured(self, old: GatewayConfig, new: GatewayConfig) -> None:
-        if self.running is None:
-            return
-        self.running.han.reconfigured(old, new)
-        self.running.lmn.reconfigured()
-        self.running.wan.reconfigured(old, new)
-        self._rearm()
-
-    def _settings_changed(self, old: Settings, new: Settings) -> None:
-        running = self.running
-        if running is None:
-            return
-        running.wan.time_settings()
-        running.wan.watch_storage()
-        if (old.time_method, old.time_interval_s) != (new.time_method, new.time_interval_s):
-            running.wan.time.ask()
-        if (old.wakeup_enabled, old.wakeup_port) != (new.wakeup_enabled, new.wakeup_port):
-            self._tasks = asyncio.get_running_loop().create_task(self._restart_wakeup())
-        if old.lmn_wired != new.lmn_wired:
-            running.lmn.switch(on=new.lmn_wired)
-        if old.lmn_wireless != new.lmn_wireless:
-            running.lmn.switch_radio(on=new.lmn_wireless)
-
-    async def _restart_wakeup(self) -> None:
-        running = self.running
-        if running is None:
-            return
-        if running.wakeup is not None:
-            running.wakeup.stop()
-        line = self._wakeup_line(running.device)
-        self.running = replace(running, wakeup=line)
-        try:
-            await self._start_wakeup(line)
-        except SmgwError as error:
-            _log.error("the wake-up port cannot be moved", cause=str(error))
-
-    def _show_channel(self, channel: AdminChannel) -> None:
-        self._set_lamps(channel=channel, channel_since=self.clock.now())
-
-    def _time_adjusted(self) -> None:
-        running = self.running
-        if running is None:
-            return
-        self._set_lamps(synchronised=running.wan.time.synchronised)
-        self._follow_time()
-        self._rearm()
-
-    def _keys_changed(self) -> None:
-        if self.running is not None:
-            self.running.han.refresh()
-
-    def _request_self_test(self) -> str:
-        if self.running is None:
-            return "locked"
-        reply = self.running.self_test.request(self.clock.now(), "GWA")
-        self._arm()
-        return str(reply.answer)
-
-    # -- self-test -------------------------------------------------------------------------
-
-    def _self_test_started(self, now: WorldTime, reason: str) -> None:
-        if self.running is not None:
-            device = self.running.device
-            device.logbooks.write("self-test-started", device.now(now), reason=reason)
-            self._arm()
-
-    def _self_test_finished(self, now: WorldTime, result: SelfTestResult) -> None:
-        if self.running is not None:
-            device = self.running.device
-            name = "self-test-passed" if result.passed else "self-test-failed"
-            outcome = "S" if result.passed else "F"
-            device.logbooks.write(name, device.now(now), outcome=outcome, parts=result)  # type: ignore[arg-type]
-            device.store.set_meta("self-test", f"{device.now(now).iso()} {outcome} {result}")
-            answer = MethodResponse(0 if result.passed else 250, text(str(result)))
-            self.running.facilities.finished("self-test", answer)
+        self.running.set_link(link)
 
     # -- deadlines -------------------------------------------------------------------------
 
+    def _stop_timers(self) -> None:
+        for timer in (self._timer, self._phase_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._phase_timer = None
+
     def _arm(self) -> None:
-        """Keep one timer no later than the next deadline of the parts."""
+        """Keep one timer no later than the next deadline."""
         running = self.running
         if running is None:
             return
-        deadlines = [
-            running.device.next_deadline(),
-            running.self_test.next_deadline(),
-            world_deadline(running.device, running.wan),
-            running.lmn.next_deadline(),
-        ]
+        due = running.next_deadline()
         if self.lamps.phase is BootPhase.STARTING and self.clock.now() < self._ready_at():
-            deadlines.append(self._ready_at())  # past it, the end of the self-test decides
-        due = min((when for when in deadlines if when is not None), default=None)
+            ready = self._ready_at()  # past it, the end of the self-test decides
+            due = ready if due is None else min(due, ready)
         timer = self._timer
         if timer is not None and timer.callback is not None:
             if due is not None and timer.when <= due:
@@ -482,9 +417,6 @@ class Gateway:
             self._timer = self.clock.call_at(due, self._on_deadline)
 
     def _rearm(self) -> None:
-        """Look for the next deadline anew: the device clock has moved."""
-        if self.running is not None:
-            self.running.lmn.clock_moved()
         if self._timer is not None:
             self._timer.cancel()
         self._arm()
@@ -496,57 +428,24 @@ class Gateway:
         running, now = self.running, self.clock.now()
         if running is None:
             return
-
-        def work() -> None:
-            running.device.on_deadline(now)
-            running.self_test.on_deadline(now)
-            running.lmn.on_deadline(now)
-            running.wan.on_deadline(running.device.now(now))
-
-        self._guard(work)
+        running.guard(lambda: running.on_deadline(now))
+        if self.running is not running:
+            return  # a state without any function, meanwhile
         starting = self.lamps.phase is BootPhase.STARTING
         if starting and now >= self._ready_at() and running.self_test.last_result is not None:
-            self._set_lamps(phase=BootPhase.READY)
+            self.panel.set(phase=BootPhase.READY)
         self._arm()
 
-    # -- faults ----------------------------------------------------------------------------
 
-    def _guard(self, work: Callable[[], None]) -> None:
-        """Run a step of the core; a broken store becomes a device state, not a traceback."""
-        try:
-            work()
-        except StoreError as error:
-            self._store_error(error)
+class _Both:
+    """The lab's cable and a probe on real interfaces."""
 
-    def _store_error(self, error: StoreError) -> None:
-        if self.running is not None:
-            self._fail(error)
+    def __init__(self, cable: SwitchedProbe, wan: str, han: str) -> None:
+        self._cable = cable
+        self._real = InterfaceProbe(wan, han)
 
-    def _fail(self, error: SmgwError) -> None:
-        """Boot-time security checks fail: cyclic restart, no service (SEC-40, SEC-41)."""
-        _log.error("device is in cyclic restart", cause=str(error))
-        running, self.running = self.running, None
-        self.cause = str(error)
-        if running is not None:
-            running.lmn.stop(orderly=False)
-            if running.wakeup is not None:
-                running.wakeup.stop()
-            running.han.stop_listening()
-            running.wan.stop(orderly=False)
-        self._set_lamps(secure=SecureState.CYCLIC_RESTART, secure_since=self.clock.now())
+    def begin(self) -> None:
+        self._real.begin()
 
-    # -- lamps -----------------------------------------------------------------------------
-
-    def _set_lamps(self, **changes: object) -> None:
-        self.lamps = replace(self.lamps, **changes)  # type: ignore[arg-type]
-        self._show_lamps()
-
-    def _show_lamps(self) -> None:
-        now, times = self.clock.now(), self.profile.leds
-        self.sink.show(now, leds(self.lamps, now, times))
-        if self._lamp_timer is not None:
-            self._lamp_timer.cancel()
-            self._lamp_timer = None
-        edge = next_edge(self.lamps, now, times)
-        if edge is not None:
-            self._lamp_timer = self.clock.call_at(edge, self._show_lamps)
+    def finding(self) -> str:
+        return self._cable.finding() or self._real.finding()

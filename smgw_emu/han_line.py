@@ -24,11 +24,13 @@ from hsm_sim.slots import HAN_TLS
 from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.device import Device
 from smgw_emu.core.errors import ConfigError, SmgwError, StoreError
+from smgw_emu.core.instants import WorldTime
 from smgw_emu.core.selftest import SelfTestPort
 from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import HanProfile
 from smgw_emu.profiles import Profile
 from smgw_emu.transport.clock import Clock
+from smgw_emu.transport.http import Request, Response, Session
 from smgw_emu.transport.presets import TlsIdentity, server_context
 from smgw_emu.transport.server import HttpsServer
 from wan.admin import KeyRing
@@ -49,6 +51,7 @@ class HanParts:
         certificates: directory of the HAN certificate.
         keylog: file for TLS secrets.
         on_store_error: told when the store fails.
+        activity: told at every request.
     """
 
     device: Device
@@ -59,6 +62,7 @@ class HanParts:
     certificates: Path
     keylog: str
     on_store_error: Callable[[StoreError], None]
+    activity: Callable[[], None]
 
 
 class HanLine:
@@ -72,6 +76,15 @@ class HanLine:
         self._task: asyncio.Task[None] | None = None
         self.address: tuple[str, int] | None = None
         self.key_in_module = True
+        self._allowed = True
+
+    async def allow(self, allowed: bool) -> None:  # noqa: FBT001  # reads like the sentence it is
+        """Listen, or close: what a secure state forbids nobody reaches (SEC-12, SEC-31)."""
+        self._allowed = allowed
+        if not allowed:
+            self.stop_listening()
+        elif self.address is None:
+            await self.start()
 
     # -- life ------------------------------------------------------------------------------
 
@@ -82,7 +95,7 @@ class HanLine:
             SmgwError: the address is in use.
         """
         config = self._p.device.config
-        if not _wanted(config):
+        if not self._allowed or not _wanted(config):
             return
         self.server = self._make()
         host, port = _place(config)
@@ -99,7 +112,8 @@ class HanLine:
         self.address = None
 
     def stop_listening(self) -> None:
-        """Stop at once."""
+        """Stop at once; every connection ends with close_notify."""
+        self._allowed = False
         self._forget()
         if self.server is not None:
             self.server.stop_listening()
@@ -123,7 +137,7 @@ class HanLine:
         if self._reserved is not None:
             self._reserved.close()
             self._reserved = None
-        if not _wanted(new):
+        if not self._allowed or not _wanted(new):
             return
         host, port = _place(new)
         if self.address is not None and self.address[0] == host:
@@ -189,7 +203,12 @@ class HanLine:
             module.random,
             lambda: time.monotonic_ns() // 1_000_000,
         )
-        return HttpsServer(made.context, profile, p.clock, self._interface.handle, p.on_store_error)
+        return HttpsServer(made.context, profile, p.clock, self._handle, p.on_store_error)
+
+    def _handle(self, request: Request, session: Session, now: WorldTime) -> Response | None:
+        assert self._interface is not None
+        self._p.activity()
+        return self._interface.handle(request, session, now)
 
     def _material(self) -> HanMaterial:
         return HanMaterial(

@@ -106,7 +106,7 @@ def device_in_memory(config: GatewayConfig | str, start: str = START, **clock: A
         config = parse_config(config)
     return Device(
         config,
-        profiles.load(config.gateway.profile),
+        profiles.load(config.gateway.profile or profiles.DEFAULT_PROFILE),
         Store(":memory:"),
         FakeKey(),
         DeviceClock(world(start), **clock),

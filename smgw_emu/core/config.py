@@ -32,7 +32,6 @@ from smgw_emu.core.wan_profiles import (
     check_technician,
     check_wan,
 )
-from smgw_emu.profiles import DEFAULT_PROFILE
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}", re.ASCII)
 _USER_ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}\.sm", re.ASCII)
@@ -41,13 +40,14 @@ _HEX_64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Identity: DIN 43863-5 id of medium E, firmware profile, calibration authority.
+    """Identity: DIN 43863-5 id of medium E, behaviour profile, calibration authority.
 
-    ``profile``, ``event_catalogue`` and ``obis_map`` may name files in the gateway's directory.
+    ``profile``: "" for what the firmware brings, else a lab's own behaviour. ``profile``,
+    ``event_catalogue`` and ``obis_map`` may name files in the gateway's directory.
     """
 
     id: str
-    profile: str = DEFAULT_PROFILE
+    profile: str = ""
     authority: str = "TEST"
     event_catalogue: str = ""
     obis_map: str = ""
@@ -84,12 +84,15 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``primary``: the way that is used; ``fallback``: the other one is used while it is down.
     ``ethernet``: the cable is in. ``modem``: signal of the mobile network, "absent" without one.
+    ``han``, ``cls``: a cable is in these ports (HW-07).
     """
 
     primary: Literal["ethernet", "mobile"] = "ethernet"
     fallback: bool = False
     ethernet: bool = True
     modem: Literal["absent", "gut", "mittel", "schlecht", "kein-empfang"] = "absent"
+    han: bool = True
+    cls: bool = False
 
     @property
     def way(self) -> str:
@@ -99,6 +102,13 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return self.primary
         other = "mobile" if self.primary == "ethernet" else "ethernet"
         return other if self.fallback and up[other] else ""
+
+
+class Separation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Real interfaces whose separation the self-test looks at (GW-67)."""
+
+    wan: str
+    han: str
 
 
 class SecurityModule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -159,6 +169,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control: Listener = Listener()
     wakeup: Wakeup | None = None
     link: Link = Link()
+    separation: Separation | None = None
     security_module: SecurityModule = SecurityModule()
     line: tuple[Line, ...] = ()
     meter: tuple[Meter, ...] = ()

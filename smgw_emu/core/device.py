@@ -27,6 +27,7 @@ from smgw_emu.core.retention import Retention
 from smgw_emu.core.series import terms_by_name
 from smgw_emu.core.signature import ReadingSigner
 from smgw_emu.core.status import Condition
+from smgw_emu.core.storage_watch import Level, StorageWatch
 from smgw_emu.core.store import Store
 from smgw_emu.core.values import MeterReport
 from smgw_emu.core.wan_profiles import HanProfile, WanProfile
@@ -47,6 +48,11 @@ class Device:
         firmware_hash: SHA-256 over the software, 64 hex digits.
         catalogue: events by name; default: the built-in catalogue.
         administration: profiles the administrator has put in; default: those in the store.
+
+    Attributes:
+        metering_on: values are taken and registered; a secure state may forbid it.
+        distrusted: values are marked though the clock runs (SEC-11).
+        synchronised: device time of the last synchronisation, None before the first.
     """
 
     def __init__(
@@ -71,10 +77,15 @@ class Device:
         self.logbooks = Logbooks(store, users, catalogue)
         self.history = History(store)
         self.retention = Retention(store, self.logbooks, profile.retention)
+        self.storage = StorageWatch(store, self.logbooks, profile.retention)
         self.metering = Metering(config, profile, store, self.logbooks, signer)
         self.life = LifeCycle(store, self.logbooks)
+        self.metering_on = True
+        self.distrusted = False
+        self.synchronised: DeviceTime | None = None
         self._prune_at = DeviceTime(0)
         self._paired: set[str] = set()
+        self._was_valid = True
 
     def now(self, world: WorldTime) -> DeviceTime:
         """Return the device's time."""
@@ -100,7 +111,7 @@ class Device:
 
     def next_deadline(self) -> WorldTime:
         """Return the world time of the next thing to do."""
-        window = self.metering.next_deadline()
+        window = self.metering.next_deadline() if self.metering_on else None
         # a window is over one step after its end: the end itself still belongs to it
         due = self._prune_at if window is None else min(window + 1, self._prune_at)
         return self.clock.world_at(due)
@@ -108,29 +119,41 @@ class Device:
     def on_deadline(self, world: WorldTime) -> None:
         """Do what is due."""
         now = self.now(world)
-        self.metering.on_deadline(now)
+        if self.metering_on:
+            self.metering.on_deadline(now)
         if now >= self._prune_at:
             self._prune(now)
 
-    def check_storage(self, now: DeviceTime) -> None:
-        """Make room if the store is full; tell once when it passes its limit, and once after.
+    def check_storage(self, now: DeviceTime) -> Level:
+        """Make room if the store is full; tell once when it reaches its limit, and once after.
 
-        The administrator sets the limit (WAN-25, SEC-10).
+        The administrator sets the limit (WAN-25); at it values have no room any more (SEC-10).
         """
         self._make_room(now)
-        limit, used = self.administration.settings.value_limit_kib, self.store.used_kib()
-        above = bool(limit) and used > limit
-        if above == (self.store.get_meta("storage-limit") == "above"):
-            return
+        level = self.storage.values(now, self.administration.settings.value_limit_kib)
+        if level.critical == (self.store.get_meta("storage-limit") == "above"):
+            return level
         with self.store.transaction():
-            self.store.set_meta("storage-limit", "above" if above else "")
+            self.store.set_meta("storage-limit", "above" if level.critical else "")
             self.logbooks.write(
-                "storage-limit" if above else "storage-normal",
+                "storage-limit" if level.critical else "storage-normal",
                 now,
-                outcome="F" if above else "S",
-                used=used,
-                limit=limit,
+                outcome="F" if level.critical else "S",
+                used=level.used_kib,
+                limit=level.limit_kib,
             )
+        return level
+
+    def switch_metering(self, now: DeviceTime, *, on: bool) -> None:
+        """Stop taking values, or take them again, as after a time without power."""
+        if on and not self.metering_on:
+            self.metering.restart(now)
+        self.metering_on = on
+
+    def distrust(self, *, on: bool) -> None:
+        """Mark values though the clock runs, or no longer (SEC-11)."""
+        self.distrusted = on
+        self._mark()
 
     def _make_room(self, now: DeviceTime) -> None:
         self.retention.make_room(now, terms_by_name(self.config).values())
@@ -140,6 +163,8 @@ class Device:
         now = self.now(world)
         if report.meter not in self._paired:
             self._note_pairing(report.meter, now)
+        if not self.metering_on:
+            return
         self.metering.on_report(report, now)
 
     def _note_pairing(self, meter: str, now: DeviceTime) -> None:
@@ -178,6 +203,7 @@ class Device:
     def synchronise(self, world: WorldTime, time: DeviceTime) -> None:
         """Take the time of the administrator's service; small corrections are not logged each."""
         step = self.clock.set(world, time, valid=True)
+        self.synchronised = time
         self._note_time_validity(time)
         if abs(step) >= SECOND:
             self._log_step(time, step)
@@ -314,16 +340,18 @@ class Device:
             )
 
     def _note_time_validity(self, now: DeviceTime, *, first: bool = False) -> None:
-        conditions = self.metering.conditions
-        was_invalid = Condition.TIME_INVALID in conditions
-        if self.clock.valid:
-            conditions.discard(Condition.TIME_INVALID)
-            if was_invalid:
-                self.logbooks.write("time-valid", now)
+        was, self._was_valid = self._was_valid, self.clock.valid
+        self._mark()
+        if self.clock.valid and not was:
+            self.logbooks.write("time-valid", now)
+        elif not self.clock.valid and (first or was):
+            self.logbooks.write("time-invalid", now, outcome="F")
+
+    def _mark(self) -> None:
+        if self.clock.valid and not self.distrusted:
+            self.metering.conditions.discard(Condition.TIME_INVALID)
         else:
-            conditions.add(Condition.TIME_INVALID)
-            if first or not was_invalid:
-                self.logbooks.write("time-invalid", now, outcome="F")
+            self.metering.conditions.add(Condition.TIME_INVALID)
 
     def _prune(self, now: DeviceTime) -> None:
         """Drop once a day what its retention no longer covers."""

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from smgw_emu.core.errors import RemoteProtocolError
 
@@ -34,12 +35,14 @@ class ImageStore:
         directory: where they lie; made on the first block.
 
     Attributes:
+        on_block: told the name of an image of which a block has come.
         on_complete: told (name, octets, hash) of an image whose last block has come.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.on_complete: Callable[[str, int, str], None] = lambda _name, _octets, _hash: None
+        self.on_block: Callable[[str], None] = lambda _name: None
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name) or name.endswith(_PART):
@@ -78,6 +81,7 @@ class ImageStore:
             file.write(octets)
             file.flush()
             os.fsync(file.fileno())
+        self.on_block(name)
         if first + len(octets) < total:
             return False
         part.replace(path)
@@ -105,6 +109,17 @@ class ImageStore:
         try:
             with path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            raise ImageError(404, "no such image") from None
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a complete image.
+
+        Raises:
+            ImageError: 404, none.
+        """
+        try:
+            return self._path(name).open("rb")
         except OSError:
             raise ImageError(404, "no such image") from None
 

@@ -1,4 +1,4 @@
-"""The four front lamps as a pure function of device state and time (HW-10 to HW-27).
+"""The lamps of the device as a pure function of device state and time (HW-10 to HW-27).
 
 Theory of operation (consumer manual B-3; priorities HW-27):
 
@@ -11,6 +11,9 @@ Theory of operation (consumer manual B-3; priorities HW-27):
 6. LMC: steady iff a meter has an HDLC address and the time is synchronised with the GWA's NTP.
 7. wMT: in the first minute the mobile signal in a 3 s cycle (if a modem is fitted, A5); else
    500 ms per complete wM-Bus telegram.
+
+8. Ports HAN and [HAN]CLS (manual D-2.3, HW-08): link while the port is switched on and a cable is
+   in, activity for a moment per transfer; dark when the interface is disabled.
 
 Secure States Connectivity and Measurement show on no front lamp (HW-26). A blink begins with "on"
 and is on as long as off (A1, A2). :func:`next_edge` tells a sink when to look again.
@@ -27,12 +30,16 @@ from smgw_emu.profiles import Leds as LedTimes
 
 
 class Leds(NamedTuple):
-    """Which lamps are lit."""
+    """Which lamps are lit: four on the front, link and activity of the two ports."""
 
     pwr: bool
     tls: bool
     lmc: bool
     wmt: bool
+    han: bool = False
+    han_activity: bool = False
+    cls: bool = False
+    cls_activity: bool = False
 
 
 _EPOCH = WorldTime(0)
@@ -105,6 +112,8 @@ class LedState:
         hdlc_station: a meter has an HDLC address.
         synchronised: legal time from the GWA's NTP.
         mobile: signal shown in the first minute.
+        han, cls: the port is switched on and a cable is in.
+        han_at, cls_at: last transfer on the port.
     """
 
     since: WorldTime
@@ -118,6 +127,10 @@ class LedState:
     hdlc_station: bool = False
     synchronised: bool = False
     mobile: MobileSignal = MobileSignal.ABSENT
+    han: bool = False
+    han_at: WorldTime | None = None
+    cls: bool = False
+    cls_at: WorldTime | None = None
 
 
 class _Lamp(NamedTuple):
@@ -184,18 +197,38 @@ def _mobile(state: LedState, now: WorldTime, minute_end: WorldTime) -> _Lamp:
     return _Lamp(lit, min([*edges, minute_end]))
 
 
-def _lamps(state: LedState, now: WorldTime, times: LedTimes) -> tuple[_Lamp, _Lamp, _Lamp, _Lamp]:
+_FRONT_DARK = (_OFF, _OFF, _OFF, _OFF)
+
+
+def _lamps(state: LedState, now: WorldTime, times: LedTimes) -> tuple[_Lamp, ...]:
+    """Return the lamps; ports that are dark may be missing at the end."""
     if state.phase is BootPhase.OFF:
-        return _OFF, _OFF, _OFF, _OFF
+        return _FRONT_DARK
     if state.secure is SecureState.BOOT:
         lamp = _blink(state.secure_since, now, times.secure_state_ms)
         return lamp, lamp, lamp, lamp
     if state.secure is SecureState.CYCLIC_RESTART:
         return _restarting(state, now, times), _OFF, _OFF, _OFF
     if state.phase is BootPhase.BOOTING:
-        return _OFF, _OFF, _OFF, _OFF
+        return _FRONT_DARK
     lmc = _ON if state.hdlc_station and state.synchronised else _OFF
-    return _pwr(state, now, times), _tls(state, now, times), lmc, _wmt(state, now, times)
+    front = _pwr(state, now, times), _tls(state, now, times), lmc, _wmt(state, now, times)
+    if not (state.han or state.cls):
+        return front
+    return (
+        *front,
+        *_port(state.han_at, now, times, on=state.han),
+        *_port(state.cls_at, now, times, on=state.cls),
+    )
+
+
+def _port(
+    at: WorldTime | None, now: WorldTime, times: LedTimes, *, on: bool
+) -> tuple[_Lamp, _Lamp]:
+    if not on:
+        return _OFF, _OFF
+    end = _window(at, times.activity_ms, now)
+    return _ON, _OFF if end is None else _Lamp(lit=True, until=end)
 
 
 def _restarting(state: LedState, now: WorldTime, times: LedTimes) -> _Lamp:
@@ -210,8 +243,7 @@ def _restarting(state: LedState, now: WorldTime, times: LedTimes) -> _Lamp:
 
 def leds(state: LedState, now: WorldTime, times: LedTimes) -> Leds:
     """Return which lamps are lit at ``now``."""
-    pwr, tls, lmc, wmt = _lamps(state, now, times)
-    return Leds(pwr.lit, tls.lit, lmc.lit, wmt.lit)
+    return Leds(*[lamp.lit for lamp in _lamps(state, now, times)])
 
 
 def next_edge(state: LedState, now: WorldTime, times: LedTimes) -> WorldTime | None:

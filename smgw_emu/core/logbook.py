@@ -20,6 +20,7 @@ Notify = Callable[[Event, DeviceTime, Outcome, str, str], None]
 """(event, time, outcome, subject, text): what the GWA is told, in the same transaction."""
 NO_SUBJECT = "0"  # AR 2418-6: default of subjectIdentity
 MAX_MESSAGE = 16_384  # han-m2m.md 6.5
+ENTRY_OCTETS = 160  # an entry without its text: columns, key, index (measured on real stores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class Logbooks:
 
     Attributes:
         notify: tells the administrator of events the catalogue marks so.
+        look_at: octets in the logs at which ``on_full`` is told, once.
+        on_full: the logs have grown to ``look_at``; called inside the write that did it.
     """
 
     def __init__(
@@ -71,6 +74,9 @@ class Logbooks:
     ) -> None:
         self._store = store
         self.notify: Notify | None = None
+        self.look_at = 1 << 62
+        self.on_full: Callable[[], None] = lambda: None
+        self._used: int | None = None
         self._users = dict(users)
         self._catalogue = catalogue if catalogue is not None else load_catalogue()
 
@@ -136,6 +142,12 @@ class Logbooks:
             (log, reader, now.seconds, event.id, event.level, outcome, subject,
              self._users.get(reader, ""), message, destination, evidence),
         )  # fmt: skip
+        self._grow(message)
+
+    def newest(self) -> DeviceTime | None:
+        """Return the newest moment in any log, None if they are empty."""
+        row = self._store.execute("SELECT max(time) FROM log_entry")[0]
+        return None if row[0] is None else DeviceTime.from_seconds(row[0])
 
     def entries(
         self,
@@ -185,7 +197,27 @@ class Logbooks:
             " (SELECT max(number) FROM log_entry WHERE log = old.log AND reader = old.reader)",
             (before.seconds,),
         )
-        return int(self._store.execute("SELECT changes()")[0][0])
+        dropped = int(self._store.execute("SELECT changes()")[0][0])
+        if dropped:
+            self._used = None
+        return dropped
+
+    @property
+    def used(self) -> int:
+        """Octets of all entries; counted once, then kept up with every entry."""
+        if self._used is None:
+            total = self._store.execute(
+                "SELECT count(*), coalesce(sum(length(CAST(message AS BLOB))), 0) FROM log_entry"
+            )[0]
+            self._used = int(total[0]) * ENTRY_OCTETS + int(total[1])
+        return self._used
+
+    def _grow(self, message: str) -> None:
+        if self._used is not None:
+            self._used += ENTRY_OCTETS + len(message.encode())
+            if self._used >= self.look_at:
+                self.look_at = 1 << 62
+                self.on_full()
 
 
 class _Gaps(dict[str, object]):

@@ -143,6 +143,11 @@ class Metering:
         self._triggers.clear()
         self.start(now)
 
+    def restart(self, now: DeviceTime) -> None:
+        """Begin again after a time without metering, as after a time without power."""
+        self._registrars.clear()
+        self.start(now)
+
     @property
     def heard(self) -> frozenset[str]:
         """Ids of configured meters that have reported since power-up."""

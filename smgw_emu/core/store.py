@@ -43,6 +43,7 @@ class Store:
 
     def __init__(self, path: Path | str) -> None:
         self.path = str(path)
+        self.closed = False
         self._depth = 0
         self._channels: dict[tuple[str, str, str, bytes], tuple[int, int]] = {}
         with self._guard():
@@ -97,6 +98,7 @@ class Store:
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
+        self.closed = True
         self._db.close()
 
     def __del__(self) -> None:

@@ -24,7 +24,6 @@ def inline(value: object) -> str:
 def head(
     comment: str,
     device: DeviceId,
-    profile: str,
     host: str,
     han_port: int,
     control_port: int,
@@ -38,7 +37,7 @@ def head(
         "",
         "[gateway]",
         f'id = "{device}"',
-        f'profile = "{profile}"',
+        '# profile = "own.toml"  # behaviour other than the firmware brings',
         'authority = "TEST"',
         "",
         "[clock]",

@@ -31,6 +31,7 @@ from smgw_emu.core.store import Store
 from smgw_emu.core.wan_profiles import WanProfile
 from smgw_emu.lab.access import Access, ControlAccess, HanAccess, write_access
 from smgw_emu.lab.config_text import head, quoted
+from smgw_emu.lab.firmware import install_firmware
 from smgw_emu.lab.provision import deliver, install_han_certificate, install_seal
 from smgw_emu.profiles import DEFAULT_PROFILE, load
 
@@ -111,6 +112,7 @@ def _fill(directory: Path, plan: FactoryPlan) -> NotedDevice:
     parse_config(text)
     write_private(directory / "config.toml", text.encode())
     Store(directory / "state.db").close()
+    install_firmware(directory, plan.profile, plan.pki.manufacturer)
     write_access(
         directory,
         Access(
@@ -141,7 +143,6 @@ def _config(plan: FactoryPlan, device: DeviceId) -> str:
     lines = head(
         "A TEST gateway as a factory delivers it, made by `smgw init --factory`",
         device,
-        plan.profile,
         plan.host,
         plan.han_port,
         plan.control_port,

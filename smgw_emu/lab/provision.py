@@ -39,6 +39,7 @@ from smgw_emu.lab.access import (
     write_access,
 )
 from smgw_emu.lab.config_text import head, inline, quoted
+from smgw_emu.lab.firmware import install_firmware
 from smgw_emu.lab.meter_note import NO_METERS, MeterNote
 from smgw_emu.profiles import DEFAULT_PROFILE, load
 from wan.admin.keys import ROOT, sub_ca_file
@@ -118,7 +119,7 @@ def _fill(directory: Path, plan: Plan) -> Access:
     start = plan.now.datetime()
     module = _module(directory, plan)
     hash_name = load(plan.profile).tls.certificate_hash
-    _issue_certificates(directory, device, module, start, hash_name)
+    pki = _issue_certificates(directory, device, module, start, hash_name)
     key = issue_consumer_key(plan.consumer, p12_password, start)
     p12 = directory / f"{plan.consumer}.p12"
     write_private(p12, key.pkcs12)
@@ -135,6 +136,7 @@ def _fill(directory: Path, plan: Plan) -> Access:
     plan.meters.bring_keys(module)
     write_private(directory / "config.toml", text.encode())
     Store(directory / "state.db").close()
+    install_firmware(directory, plan.profile, pki.manufacturer)
     access = Access(
         HanAccess(
             plan.han_host,
@@ -164,7 +166,7 @@ def _fingerprint(certificate: bytes) -> str:
 
 def _issue_certificates(
     directory: Path, device: DeviceId, module: KeyModule, start: datetime, hash_name: str
-) -> None:
+) -> TestPki:
     """Make the HAN certificate, the Guetesiegel triple and an administrator; fill the module."""
     pki = TestPki(start)
     administrator = pki.participant(Role.GWA, ADMINISTRATOR)
@@ -180,6 +182,7 @@ def _issue_certificates(
     save_participant(directory / LAB_PKI, gateway)
     save_participant(directory / LAB_PKI, administrator)
     deliver(module)
+    return pki
 
 
 def install_han_certificate(
@@ -232,7 +235,6 @@ def _config_text(plan: Plan, device: DeviceId, consumer: Consumer) -> str:
         *head(
             "A TEST gateway made by `smgw init`",
             device,
-            plan.profile,
             plan.han_host,
             plan.han_port,
             plan.control_port,

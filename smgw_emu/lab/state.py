@@ -10,7 +10,8 @@ from smgw_emu.core.instants import MILLISECOND, WorldTime
 from smgw_emu.core.leds import Leds, LedState
 from smgw_emu.core.logbook import LogEntry
 from smgw_emu.core.values import scaled
-from smgw_emu.gateway import Gateway, Running
+from smgw_emu.gateway import Gateway
+from smgw_emu.runtime import Runtime
 from smgw_emu.transport.clock import VirtualClock
 from smgw_emu.wired_line import WiredLine
 
@@ -87,7 +88,7 @@ def _wired(line: WiredLine) -> dict[str, Any]:
     }
 
 
-def _radio(running: Running) -> dict[str, Any]:
+def _radio(running: Runtime) -> dict[str, Any]:
     """Receivers, who is on the air, what became of it all."""
     lmn = running.lmn
     return {
@@ -123,7 +124,7 @@ def _radio(running: Running) -> dict[str, Any]:
     }
 
 
-def _wakeup(running: Running) -> dict[str, Any] | None:
+def _wakeup(running: Runtime) -> dict[str, Any] | None:
     line = running.wakeup
     if line is None or line.address is None:
         return None

@@ -41,9 +41,44 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Boot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Times after power-up, in seconds."""
+    """Times after power-up, in seconds.
+
+    ``dark_s``: until the end of the boot, all lamps dark and nothing served. ``restart_s``: length
+    of one turn of the cyclic restart.
+    """
 
     ready_after_s: Natural
+    dark_s: Natural
+    restart_s: Positive
+
+
+class SecureStates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What firmware lines do differently in secure states.
+
+    Attributes:
+        silence: state after too long a time without synchronisation (requirements 2.9.2).
+        application_exit: Secure State Application ends by the administrator's action, or as soon as
+            its cause has gone (A6).
+        boot_latched: a restart does not end Secure State Boot (SEC-08).
+    """
+
+    silence: Literal["measurement", "application"]
+    application_exit: Literal["administrator", "automatic"]
+    boot_latched: bool
+
+
+class Firmware(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Firmware update.
+
+    Attributes:
+        stale_days: age of a faulty inactive partition that ends operation (SEC-04).
+        warn_days: ages at which the administrator is warned before.
+        auto_fallback: a new version that does not start gives way to the old one.
+    """
+
+    stale_days: Positive
+    warn_days: tuple[Positive, ...]
+    auto_fallback: bool
 
 
 class Leds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +91,7 @@ class Leds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wakeup_total_ms: Positive
     telegram_ms: Positive
     mobile_total_ms: Positive
+    activity_ms: Positive
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -158,7 +194,8 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long data is kept: months for value lists and logs, days for daily values.
 
     ``least_months``: full billing months before the running one that no lack of space shortens.
-    ``capacity_kib``: size of the store above which older lines go early.
+    ``capacity_kib``: size of the store above which older lines go early. ``log_capacity_kib``:
+    critical limit of the logs (SEC-03). ``warn_percent``: of a limit, told before it is reached.
     """
 
     values_months: Positive
@@ -166,6 +203,8 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capacity_kib: Positive
     daily_days: Positive
     log_months: Positive
+    log_capacity_kib: Positive
+    warn_percent: tuple[Positive, ...]
 
 
 class Sml(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -308,7 +347,12 @@ class Wakeup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Time synchronisation: seconds, shares in percent, drift in ppm, years of the range."""
+    """Time synchronisation: seconds, shares in percent, drift in ppm, years of the range.
+
+    ``invalid_after_s``: silence after which time is invalid; 0: when the worst drift may have used
+    up the tolerance. ``on_deviation``: a clock beyond the tolerance waits for the administrator, or
+    is corrected all the same.
+    """
 
     smallest_period_s: Positive
     tolerance_percent: Positive
@@ -320,6 +364,8 @@ class Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: Positive
     first_year: Positive
     last_year: Positive
+    invalid_after_s: Natural
+    on_deviation: Literal["hold", "correct"]
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -328,6 +374,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     device: Device
     boot: Boot
+    secure_state: SecureStates
+    firmware: Firmware
     leds: Leds
     tls: Tls
     wan_tls: Tls
@@ -356,6 +404,10 @@ def _read(name: str, folder: Path | None) -> dict[str, Any]:
             raise ProfileError(f"cannot read profile {folder / name}: {error}") from error
     else:
         text = _built_in(name)
+    return _parse(text, name)
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -406,7 +458,27 @@ def load(name: str = DEFAULT_PROFILE, folder: Path | None = None) -> Profile:
     Raises:
         ProfileError: no such profile, or a key is missing, unknown or of the wrong type.
     """
-    table = _read(name, folder) | {"name": name}
+    return _checked(_read(name, folder), name)
+
+
+def load_text(text: str, version: str) -> Profile:
+    """Read the profile a firmware package brings; its ``name`` is what it calls itself.
+
+    Args:
+        text: TOML like a profile's file.
+        version: of the package, shown as firmware version whatever the text says.
+
+    Raises:
+        ProfileError: not a profile.
+    """
+    table = _parse(text, "firmware")
+    name = str(table.pop("name", "firmware"))
+    table = _merge(table, {"device": {"firmware_version": version}})
+    return _checked(table, name)
+
+
+def _checked(table: dict[str, Any], name: str) -> Profile:
+    table = table | {"name": name}
     try:
         profile = msgspec.convert(table, Profile)
     except msgspec.ValidationError as error:

@@ -118,6 +118,8 @@ class WanSide:
         self._first: Timer | None = None
         self._storage: Timer | None = None
         self._switching = False
+        self._delivers = True
+        self.on_storage: Callable[..., None] = lambda **_level: None
         self.reports = ChannelReports(device, self._keys, clock, hooks.guard, hooks.lamp)
         self.notices = Notices(
             device, self.outbox, clock, profile.wan.alive_s, hooks.guard, self.wake
@@ -230,10 +232,28 @@ class WanSide:
 
     def next_deadline(self) -> DeviceTime | None:
         """Return when values are due."""
+        if not self._delivers:
+            return None
         return self.dispatcher.next_deadline()
+
+    def allow_delivery(self, *, on: bool) -> None:
+        """Serve market participants, or do not: nothing is queued, no channel stands (SEC-12)."""
+        if on == self._delivers:
+            return
+        self._delivers = on
+        if on:
+            now = self._device.now(self._clock.now())
+            self._hooks.guard(lambda: self.dispatcher.start(now))
+            self.wake()
+            return
+        for line in self.lines.values():
+            if line.profile.role == "EMT":
+                line.drop()
 
     def on_deadline(self, now: DeviceTime) -> None:
         """Queue what is due and send it."""
+        if not self._delivers:
+            return
         for receiver in dict.fromkeys(self.dispatcher.on_deadline(now)):
             sender = self.senders.get(receiver)
             if sender is not None:
@@ -425,7 +445,7 @@ class WanSide:
             self._clock,
             protection,
             self._hooks.guard,
-            lambda: not self._switching,
+            lambda: not self._switching and (self._delivers or profile.role == "GWA"),
         )
 
     def _time_over_https(
@@ -492,12 +512,19 @@ class WanSide:
             self._hooks.guard(self._contacted)
         self.reports.opened(line)
 
-    def watch_storage(self) -> None:
-        """Compare the value store with its limit, now and every quarter hour."""
+    def watch_storage(self, *, administrator: bool = False) -> None:
+        """Compare the value store with its limit, now and every quarter hour.
+
+        ``administrator``: he has just changed the limit.
+        """
         if self._storage is not None:
             self._storage.cancel()
-        now = self._device.now(self._clock.now())
-        self._hooks.guard(lambda: self._device.check_storage(now))
+
+        def work() -> None:
+            level = self._device.check_storage(self._device.now(self._clock.now()))
+            self.on_storage(critical=level.critical, administrator=administrator)
+
+        self._hooks.guard(work)
         self._storage = self._clock.call_at(self._clock.now() + DAY // 96, self.watch_storage)
 
     # -- certificates ----------------------------------------------------------------------

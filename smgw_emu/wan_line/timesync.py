@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from smgw_emu.core.device import Device
-from smgw_emu.core.instants import HOUR, SECOND, DeviceTime
+from smgw_emu.core.instants import HOUR, SECOND, DeviceTime, WorldTime
 from smgw_emu.profiles import Time as Limits
 from smgw_emu.transport.clock import Clock, Timer
 from smgw_emu.transport.http import Answer, Headers
@@ -39,6 +39,9 @@ class TimeLine:
         line: the NTP-TLS channel (WKS5).
         https: sends a request on the ADMIN-SERVICE channel (WKS4); None: WKS5.
         on_first: told after the first synchronisation since power-up.
+        on_deviation: told once when the clock is found beyond the limit, with the offset.
+        on_silence: told when silence has made time invalid.
+        on_commanded: told when the administrator's synchronisation is done.
     """
 
     def __init__(
@@ -58,7 +61,9 @@ class TimeLine:
         self._guard = guard
         self._adjusted = adjusted
         self._client = NtpClient(limits, random)
-        self.keeper = TimeKeeper(limits, clock.now(), valid=device.clock.valid)
+        self.keeper = TimeKeeper(
+            limits, clock.now(), valid=device.clock.valid, since=self._last_sync()
+        )
         self.line: ChannelLine | None = None
         self.https: OverHttps | None = None
         self._timer: Timer | None = None
@@ -68,6 +73,14 @@ class TimeLine:
         self.last: Sample | None = None
         self.synchronised = False
         self.on_first: Callable[[], None] = lambda: None
+        self.on_deviation: Callable[[str], None] = lambda _text: None
+        self.on_silence: Callable[[str], None] = lambda _text: None
+        self.on_commanded: Callable[[], None] = lambda: None
+
+    def _last_sync(self) -> WorldTime | None:
+        """When the clock was last set by the administrator's service, before power-up."""
+        last = self._device.synchronised
+        return None if last is None else min(self._device.clock.world_at(last), self._clock.now())
 
     def start(self) -> None:
         """Ask at once; a first synchronisation comes before everything (3.2.6.3.4)."""
@@ -85,11 +98,17 @@ class TimeLine:
         self.keeper.valid = valid
         self._watch_silence()
 
+    def resync(self) -> None:
+        """The administrator wants the time set now, whatever the deviation (A6, SEC-14)."""
+        self.keeper.command()
+        self.ask()
+
     # -- asking ----------------------------------------------------------------------------
 
     def ask(self) -> None:
         """Synchronise now, and again after the interval (a minute while time is not valid)."""
-        pause = self._interval_s() if self.keeper.valid else self._limits.min_poll_s
+        steady = self.keeper.valid and not self.keeper.commanded
+        pause = self._interval_s() if steady else self._limits.min_poll_s
         if self._timer is not None:
             self._timer.cancel()
         due = self._clock.now() + max(pause, self._limits.min_poll_s) * SECOND
@@ -162,16 +181,20 @@ class TimeLine:
 
     def _receive(self, data: bytes) -> bool:
         """Judge octets; returns whether the answer is complete."""
-        result = self._client.receive(data, self._now(), synchronised=self.keeper.valid)
+        synchronised = self.keeper.valid and not self.keeper.commanded
+        result = self._client.receive(data, self._now(), synchronised=synchronised)
         if result is None:
             return False
         if isinstance(result, Ignored):
             self._log("time-sample-ignored", outcome="F", reason=result.value)
             return True
         self.last = result
+        commanded = self.keeper.commanded
         for event in self.keeper.on_sample(result, self._clock.now()):
             self._apply(event, result)
         self._watch_silence()
+        if commanded and not self.keeper.commanded:
+            self.on_commanded()
         return True
 
     def _apply(self, event: TimeEvent, sample: Sample) -> None:
@@ -180,6 +203,7 @@ class TimeLine:
             self._log("time-sample-ignored", outcome="F", reason=kind.value)
         elif kind is TimeEventKind.DEVIATION_TOO_LARGE:
             self._log("time-deviation", outcome="F", offset=_seconds(sample.offset))
+            self.on_deviation(f"Abweichung {_seconds(sample.offset)} s")
         elif kind in {TimeEventKind.SET, TimeEventKind.CORRECTED}:
             self._set(event.step, sample)
 
@@ -227,6 +251,7 @@ class TimeLine:
                 self._guard(lambda: self._device.lose_time(now))
                 self.synchronised = False
                 self._adjusted()
+                self.on_silence(f"keine Synchronisation seit {self.keeper.invalid_time // HOUR} h")
         self._watch_silence()
 
     def _log(self, name: str, **parameters: object) -> None:

@@ -9,6 +9,7 @@ from datetime import date
 from smgw_emu.core.config import GatewayConfig
 from smgw_emu.core.device import Device
 from smgw_emu.core.errors import SmgwError
+from smgw_emu.core.firmware_port import FirmwarePort, NoFirmware
 from smgw_emu.core.images import ImageStore
 from smgw_emu.core.instants import DeviceTime
 from smgw_emu.core.outbox import Outbox
@@ -43,7 +44,8 @@ class Facilities:
         to_send: a message waits in the outbox.
         used_kib: size of the value store.
         dispose: the keys shall be destroyed.
-        activate: a verified image shall be activated at a moment, "" for now.
+        firmware: verifies, writes and activates images.
+        resync: a synchronisation is ordered, whatever the deviation.
         meter_state: state of a wired meter in words, and its HDLC address, 0 for none.
         meter_order: gives a wired meter an order by name; the result comes later, (text, failure).
     """
@@ -63,7 +65,8 @@ class Facilities:
     to_send: Callable[[], None] = lambda: None
     used_kib: Callable[[], int] = lambda: 0
     dispose: Callable[[], None] = lambda: None
-    activate: Callable[[str, str], None] = lambda _image, _moment: None
+    firmware: FirmwarePort = field(default_factory=NoFirmware)
+    resync: Callable[[], None] = lambda: None
     meter_state: Callable[[str], tuple[str, int]] = lambda _meter: ("not on a bus", 0)
     meter_order: Callable[[str, str, Callable[[str, str], None]], None] = _no_order
     _waiting: dict[str, list[Reply]] = field(default_factory=dict)

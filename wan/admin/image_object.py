@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from smgw_emu.core.errors import RemoteProtocolError
+from smgw_emu.core.instants import parse_device_time
 from wan.admin.base import DONE, Plain
 from wan.cosem.data import Data, array, octets, structure, text, unsigned32
 from wan.cosem.documents import MethodResponse
@@ -20,8 +22,7 @@ class ImageObject(Plain):
 
     def attributes(self) -> dict[int, Callable[[], Data]]:
         """Return what the class table names."""
-        store, images = self.facilities.device.store, self.facilities.images
-        status = int(store.get_meta("image-status") or 0)
+        images, status = self.facilities.images, self.facilities.firmware.status
         return {
             2: lambda: unsigned32(65_536),
             3: lambda: Data("bit-string", ""),
@@ -58,27 +59,14 @@ class ImageObject(Plain):
         )
 
     def _verify(self, values: list[object]) -> MethodResponse:
-        """``{UTF8 name, octet-string SHA-256}``: compare the image with the announced hash."""
+        """``{UTF8 name, octet-string SHA-256}``: signature, version, then into the partition."""
         match values:
             case [str(name), bytes(wanted)]:
                 pass
             case _:
                 raise CosemError(422, "structure of name and SHA-256 expected", "image_verify")
-        f = self.facilities
-        found = f.images.hash(name)
-        right = found == wanted.hex()
-        with f.device.store.transaction():
-            f.device.store.set_meta("image-status", "3" if right else "4")
-            if right:
-                f.device.store.set_meta("image-verified", f"{name} {found}")
-                f.device.logbooks.write(
-                    "firmware-verified", f.now(), image=name, result="Prüfsumme stimmt"
-                )
-            else:
-                f.device.logbooks.write(
-                    "firmware-refused", f.now(), outcome="F", image=name, reason="Prüfsumme falsch"
-                )
-        return DONE if right else MethodResponse(250, text("the hash is another one"))
+        reason = self.facilities.firmware.verify(name, wanted, self.facilities.now())
+        return DONE if not reason else MethodResponse(250, text(reason))
 
     def _activate(self, values: list[object]) -> MethodResponse:
         """``{UTF8 name, UTF8 moment or ""}``; only a verified image."""
@@ -87,13 +75,11 @@ class ImageObject(Plain):
                 pass
             case _:
                 raise CosemError(422, "structure of name and moment expected", "image_activate")
+        try:
+            when = parse_device_time(moment) if moment else None
+        except RemoteProtocolError as error:
+            raise CosemError(422, str(error), "image_activate") from error
         f = self.facilities
-        if f.device.store.get_meta("image-verified") != f"{name} {f.images.hash(name)}":
-            return MethodResponse(250, text("image_verify comes first"))
-        with f.device.store.transaction():
-            f.device.store.set_meta("image-status", "5")
-            f.device.logbooks.write(
-                "firmware-activation", f.now(), image=name, moment=moment or "sofort"
-            )
-        f.activate(name, moment)
-        return DONE
+        reason = f.firmware.activate(name, when, f.now())
+        f.deadlines_moved()
+        return DONE if not reason else MethodResponse(250, text(reason))

@@ -21,6 +21,7 @@ from wan.cosem.errors import CosemError
 from wan.cosem.service import Reply
 
 DEVICE_NAME, CLOCK = "00002a0000ff", "0000010000ff"
+SYNCHRONISE = 128  # own method of the clock
 GATEWAY, SETTINGS, VERSIONS = "0000608000ff", "0000608001ff", "0000608003ff"
 
 
@@ -117,6 +118,13 @@ class ClockObject(Plain):
             -2: lambda: unsigned32(settings.time_interval_s),
             -3: lambda: text(f.device.store.get_meta("synchronised") or ""),
         }
+
+    def call(self, index: int, data: Data | None, reply: Reply | None) -> MethodResponse | None:
+        """Synchronise now, whatever the deviation: the way out of SEC-11 (A6, SEC-14)."""
+        if index != SYNCHRONISE:
+            return super().call(index, data, reply)
+        self.facilities.resync()
+        return DONE
 
     def write(self, values: dict[int, Data]) -> None:
         """Set method and interval."""

@@ -15,7 +15,14 @@ from wan.cms.enveloped import (
 )
 from wan.cms.errors import CmsError, Layer
 from wan.cms.message import Opened, seal, unseal
-from wan.cms.signed import Signer, Trust, carried_certificates, sign, verify
+from wan.cms.signed import (
+    Signer,
+    Trust,
+    carried_certificates,
+    carried_content,
+    sign,
+    verify,
+)
 
 __all__ = [
     "CmsError",
@@ -30,6 +37,7 @@ __all__ = [
     "Suite",
     "Trust",
     "carried_certificates",
+    "carried_content",
     "seal",
     "sign",
     "source_of",

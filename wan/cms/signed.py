@@ -188,6 +188,25 @@ def carried_certificates(data: bytes) -> tuple[bytes, ...]:
     return () if found is None else tuple(item.raw for item in found.children)
 
 
+def carried_content(data: bytes) -> bytes:
+    """Return the content inside a message, unchecked: for looking at it, never for acting on it.
+
+    Raises:
+        CmsError: not a SignedData with its content.
+    """
+    try:
+        outer = der.Reader(der.parse(data, ber=True), "ContentInfo")
+        outer.oid("contentType")
+        fields = outer.sequence("content", 0xA0).sequence("SignedData")
+        fields.integer("version")
+        fields.take(der.SET, "digestAlgorithms")
+        info = fields.sequence("encapContentInfo")
+        info.oid("eContentType")
+        return _content(info, None)
+    except der.DerError as error:
+        raise CmsError(Layer.CONTAINER, str(error)) from error
+
+
 def _refuse(reason: str) -> CmsError:
     return CmsError(Layer.SIGNATURE, reason)
 

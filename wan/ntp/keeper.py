@@ -7,10 +7,13 @@ Theory of operation. ZAmax is 3 % of the smallest billing-relevant period, 27 s 
 * **Valid time**: a sample counts only if ``RTT < ZAmax`` (condition 1; else the GWA finds an entry
   in the log) and ``|ZA| + RTT/2 < ZAmax`` (condition 2). The clock is corrected by ZA. A sample
   that breaks condition 2 means the limit was overstepped: calibration log, the GWA is informed,
-  values are marked; the clock is corrected all the same, since the server is the truth.
+  values are marked. Such a synchronisation is not valid, so the clock waits for the administrator
+  (:meth:`command`; the next sample then sets it as in a fault, fn 5); ``on_deviation = "correct"``
+  takes the server for the truth at once.
 * **Silence**: after ``T = warning * period * tolerance / drift`` without a valid synchronisation
-  the GWA is alarmed and the calibration log gets an entry. When the drift may have used up the
-  whole of ZAmax (T / warning) time counts as invalid [I].
+  the GWA is alarmed and the calibration log gets an entry. After ``invalid_after_s`` (GW-N11), or
+  when the drift may have used up the whole of ZAmax (T / warning), time counts as invalid. The two
+  do not wait for each other.
 """
 
 from __future__ import annotations
@@ -69,14 +72,23 @@ class TimeKeeper:
         limits: of the profile.
         now: power-up.
         valid: whether the RTC kept valid time (3.2.6.3 no. 4).
+        since: last synchronisation before power-up; silence counts from there.
+
+    Attributes:
+        valid: whether time is valid.
+        deviating: the clock was found beyond the limit and waits for the administrator.
     """
 
-    def __init__(self, limits: Limits, now: WorldTime, *, valid: bool) -> None:
+    def __init__(
+        self, limits: Limits, now: WorldTime, *, valid: bool, since: WorldTime | None = None
+    ) -> None:
         self._limits = limits
         self.valid = valid
-        self.last_sync: WorldTime | None = None
-        self._since = now
+        self.deviating = False
+        self.last_sync: WorldTime | None = since
+        self._since = now if since is None else since
         self._alarmed = False
+        self._commanded = False
 
     @property
     def max_deviation(self) -> int:
@@ -94,6 +106,20 @@ class TimeKeeper:
         """How long the worst drift needs to use up ZAmax, nanoseconds."""
         return self.max_deviation * _MILLION // self._limits.max_drift_ppm
 
+    @property
+    def invalid_time(self) -> int:
+        """Silence after which time is invalid, nanoseconds."""
+        return self._limits.invalid_after_s * SECOND or self.holdover
+
+    @property
+    def commanded(self) -> bool:
+        """Whether the administrator waits for a synchronisation."""
+        return self._commanded
+
+    def command(self) -> None:
+        """The administrator wants a synchronisation whatever the deviation (A6)."""
+        self._commanded = True
+
     def on_sample(self, sample: Sample, now: WorldTime) -> list[TimeEvent]:
         """Take a good answer of the server."""
         limit = self.max_deviation
@@ -101,31 +127,35 @@ class TimeKeeper:
             kind = TimeEventKind.ROUND_TRIP_TOO_LONG
             return [TimeEvent(kind, 0, self.valid, sample.round_trip)]
         events = []
-        if not self.valid:
+        if not self.valid or self._commanded:
             kind = TimeEventKind.SET
         else:
             kind = TimeEventKind.CORRECTED
             if abs(sample.offset) + sample.round_trip // 2 >= limit:
-                large = TimeEventKind.DEVIATION_TOO_LARGE
-                events.append(TimeEvent(large, 0, True, sample.round_trip))
-        self.valid, self._alarmed = True, False
+                if not self.deviating:
+                    large = TimeEventKind.DEVIATION_TOO_LARGE
+                    events.append(TimeEvent(large, sample.offset, True, sample.round_trip))
+                if self._limits.on_deviation == "hold":
+                    self.deviating = True
+                    return events
+        self.valid, self._alarmed, self._commanded, self.deviating = True, False, False, False
         self.last_sync = self._since = now
         return [*events, TimeEvent(kind, sample.offset, True, sample.round_trip)]
 
     def next_deadline(self) -> WorldTime | None:
         """Return when silence means something."""
-        if not self.valid:
-            return None
-        return self._since + (self.holdover if self._alarmed else self.alarm_time)
+        waits = [] if self._alarmed else [self.alarm_time]
+        waits += [self.invalid_time] if self.valid else []
+        return self._since + min(waits) if waits else None
 
     def on_deadline(self, now: WorldTime) -> list[TimeEvent]:
         """Return what the silence up to ``now`` means."""
         events = []
         while (deadline := self.next_deadline()) is not None and now >= deadline:
-            if self._alarmed:
+            if self.valid and deadline - self._since >= self.invalid_time:
                 self.valid = False
                 events.append(TimeEvent(TimeEventKind.INVALID, valid=False))
-            else:
+            if not self._alarmed and deadline - self._since >= self.alarm_time:
                 self._alarmed = True
-                events.append(TimeEvent(TimeEventKind.ALARM))
+                events.append(TimeEvent(TimeEventKind.ALARM, valid=self.valid))
         return events

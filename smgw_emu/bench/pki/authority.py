@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hsm_sim import Purpose
 from smgw_emu.bench.pki import profile
 from smgw_emu.bench.pki.lists import Revoked, direct_list, hash_for, indirect_list
+from smgw_emu.bench.pki.manufacturer import Manufacturer, new_manufacturer
 from smgw_emu.bench.pki.participants import Identity, Participant, der
 from smgw_emu.bench.pki.profile import Role
 from smgw_emu.core.errors import RemoteProtocolError
@@ -54,6 +55,7 @@ class TestPki:
         sub_ca_curve: brainpoolP256r1, or brainpoolP384r1 with the larger root.
     """
 
+    manufacturer: Manufacturer  # of the gateways; no part of the hierarchy
     __test__ = False  # not a pytest class
     _lists: Mapping[tuple[datetime, int], RevocationLists] = MappingProxyType({})
 
@@ -75,6 +77,7 @@ class TestPki:
         self.root = self._issue_root()
         self.list_signer = self._issue_list_signer()
         self.sub_ca = self._issue_sub_ca()
+        self.manufacturer = new_manufacturer()
 
     # -- the authorities themselves ----------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """A hierarchy in a directory, for ``smgw pki`` and for gateways that live longer than a test.
 
-``pki.json`` (hierarchy, begin, revocations), ``root``, ``crl-signer`` and ``sub-ca`` as ``.pem``
-and ``.key``; ``issued/<common name>/<serial>/{tls,sig,enc}.{pem,key}``. Keys are for the owner
-only.
+``pki.json`` (hierarchy, begin, revocations), ``root``, ``crl-signer``, ``sub-ca`` and the firmware
+``manufacturer`` as ``.pem`` and ``.key``; ``issued/<common
+name>/<serial>/{tls,sig,enc}.{pem,key}``. Keys are for the owner only.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from hsm_sim import Purpose
 from hsm_sim.files import write_private
 from smgw_emu.bench.pki.authority import Hierarchy, TestPki
 from smgw_emu.bench.pki.lists import Revoked
+from smgw_emu.bench.pki.manufacturer import Manufacturer
 from smgw_emu.bench.pki.participants import Identity, Participant, pem
 from smgw_emu.core.errors import ConfigError
 from wan.certificates import CertificateError, common_name, key_id, load
 
-_AUTHORITIES = ("root", "crl-signer", "sub-ca")
+_AUTHORITIES = ("root", "crl-signer", "sub-ca", "manufacturer")
 
 
 class _Record(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,8 +67,8 @@ def save(pki: TestPki, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         pairs = zip(
             _AUTHORITIES,
-            (pki.root, pki.list_signer, pki.sub_ca),
-            (pki.root_key, pki.list_key, pki.sub_ca_key),
+            (pki.root, pki.list_signer, pki.sub_ca, pki.manufacturer.certificate),
+            (pki.root_key, pki.list_key, pki.sub_ca_key, pki.manufacturer.key),
             strict=True,
         )
         for name, certificate, key in pairs:
@@ -102,8 +103,9 @@ def open_folder(folder: Path, now: datetime | None = None) -> TestPki:
         ]
         certificates = [load((folder / f"{name}.pem").read_bytes()) for name in _AUTHORITIES]
         keys = [_load_key(folder / f"{name}.key") for name in _AUTHORITIES]
-        pki.root, pki.list_signer, pki.sub_ca = certificates
-        pki.root_key, pki.list_key, pki.sub_ca_key = keys
+        pki.root, pki.list_signer, pki.sub_ca, maker = certificates
+        pki.root_key, pki.list_key, pki.sub_ca_key, maker_key = keys
+        pki.manufacturer = Manufacturer(maker, maker_key)
         pki.issued = {}
         for path in sorted(folder.glob("issued/*/*/*.pem")):
             certificate = load(path.read_bytes())
@@ -120,6 +122,19 @@ def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError(f"{path.name} holds no EC key")  # noqa: TRY004  # read by open_folder
     return key
+
+
+def open_manufacturer(folder: Path) -> Manufacturer:
+    """Read the manufacturer of a hierarchy's folder.
+
+    Raises:
+        ConfigError: not there, or damaged.
+    """
+    try:
+        certificate = load((folder / "manufacturer.pem").read_bytes())
+        return Manufacturer(certificate, _load_key(folder / "manufacturer.key"))
+    except (OSError, ValueError, CertificateError) as error:
+        raise ConfigError(f"no manufacturer's key in {folder}: {error}") from error
 
 
 def save_participant(folder: Path, participant: Participant) -> Path:

@@ -1,0 +1,553 @@
+"""What exists only while the device runs: core, interfaces and their deadlines.
+
+Built at every start from flash, store and module, dropped with the power. What belongs to the
+hardware (lamps, flash, RTC, security module, the cables of the lab) is the gateway's and comes in
+as :class:`Frame`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from firmware.chain import Booted
+from firmware.flash import Flash
+from firmware.update import Due, Updater
+from hardware.separation import Probe
+from hsm_sim import Purpose, SecurityModuleError
+from hsm_sim.interface import KeyModule
+from hsm_sim.slots import gwa_key
+from secure_state.machine import Cause, Exit, Function, SecureStates
+from secure_state.selftest import SelfTest, SelfTestResult
+from smgw_emu.core.administration import Administration
+from smgw_emu.core.config import GatewayConfig, Link, Wakeup
+from smgw_emu.core.device import Device
+from smgw_emu.core.errors import ConfigError, SmgwError, StoreError
+from smgw_emu.core.events import Event, load_catalogue
+from smgw_emu.core.images import ImageStore
+from smgw_emu.core.instants import HOUR, DeviceTime, WorldTime
+from smgw_emu.core.leds import AdminChannel, MobileSignal
+from smgw_emu.core.outbox import Outbox
+from smgw_emu.core.rtc import Reading as ClockReading
+from smgw_emu.core.rtc import Rtc
+from smgw_emu.core.store import Store
+from smgw_emu.core.wan_profiles import Settings
+from smgw_emu.han_line import HanLine, HanParts
+from smgw_emu.lamp_panel import LampPanel
+from smgw_emu.lmn_side import LmnHooks, LmnSide, Plug
+from smgw_emu.profiles import Profile
+from smgw_emu.self_check import SEPARATION, SelfCheck, software_hash
+from smgw_emu.transport.clock import Clock
+from smgw_emu.wakeup_line import WakeupLine
+from smgw_emu.wan_line import WanSide
+from smgw_emu.wan_line.side import WanHooks, world_deadline
+from wan.admin import Facilities, KeyRing
+from wan.cosem.data import text
+from wan.cosem.documents import MethodResponse
+
+_log = structlog.get_logger("gateway")
+_LASTING = "secure-causes"
+# what a power cut does not end: found again only by an action, or by the next self-test
+LASTING = (Cause.VALUE_STORAGE, Cause.TIME_DEVIATION, Cause.TIME_SILENCE, Cause.SEPARATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The hardware around a running device, and what it may ask of it.
+
+    Attributes:
+        directory, clock, config, profile, hsm, keylog: as everywhere.
+        lamps, states, flash, rtc: of the device.
+        plugs, lmn_capture: of the lab.
+        probe: between WAN and HAN.
+        enter: a cause of a secure state holds.
+        left: causes have ended.
+        store_failed: the store is damaged.
+        restart: start anew, orderly.
+        armed: deadlines have changed.
+        moved: deadlines lie elsewhere, perhaps later.
+    """
+
+    directory: Path
+    clock: Clock
+    config: GatewayConfig
+    profile: Profile
+    hsm: KeyModule
+    keylog: str
+    lamps: LampPanel
+    states: SecureStates
+    flash: Flash
+    rtc: Rtc
+    plugs: Mapping[str, Plug]
+    lmn_capture: Callable[[str, bool, bytes], None] | None
+    probe: Probe
+    enter: Callable[[Cause, str], None]
+    left: Callable[[Cause], None]
+    store_failed: Callable[[StoreError], None]
+    restart: Callable[[], None]
+    armed: Callable[[], None]
+    moved: Callable[[], None]
+
+
+class ActiveSigner:
+    """Signs readings with the active C_Sig (HSM-N03)."""
+
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+
+    def sign(self, message: bytes) -> bytes:
+        """Return r||s."""
+        return self._keys.module.sign_plain(self._keys.slot(Purpose.SIG), message)
+
+
+class Runtime:
+    """A running device.
+
+    Args:
+        frame: what it runs in.
+        store: its flash store, open.
+        booted: what the chain of checks has started.
+        time: the clock as the RTC gave it.
+    """
+
+    def __init__(self, frame: Frame, store: Store, booted: Booted, time: ClockReading) -> None:
+        self._f = frame
+        self._time = time
+        self._link = frame.config.link
+        self._wakeup_task: asyncio.Task[None] | None = None
+        config, clock, profile = frame.config, frame.clock, frame.profile
+        self.keys = KeyRing(frame.hsm, store)
+        administration = Administration(config, store)
+        self.device = Device(
+            administration.config,
+            profile,
+            store,
+            ActiveSigner(self.keys),
+            time.clock,
+            booted.manifest.hash,
+            self._catalogue(),
+            administration,
+        )
+        self.device.synchronised = time.synchronised
+        images = ImageStore(frame.directory / "images")
+        model = booted.record.product
+        self.updater = Updater(frame.flash, images, profile.firmware, model, self.device.logbooks)
+        images.on_block = self.updater.block
+        self.facilities = Facilities(
+            self.device,
+            self.keys,
+            Outbox(store, frame.hsm.random),
+            images,
+            self._now,
+            self._request_self_test,
+            used_kib=store.used_kib,
+            settings_changed=self._settings_changed,
+            firmware=self.updater,
+        )
+        hooks = WanHooks(
+            self.guard, self._show_channel, self.time_adjusted, self._keys_changed, self.rearm
+        )
+        self.wan = WanSide(self.device, self.facilities, profile, clock, hooks, frame.keylog)
+        self.self_test = SelfTest(
+            profile.self_test,
+            self._self_check().parts(),
+            self._self_test_started,
+            self._self_test_finished,
+        )
+        self.lmn = LmnSide(
+            self.device,
+            frame.hsm,
+            profile,
+            clock,
+            LmnHooks(
+                frame.armed,
+                self.guard,
+                lambda there: frame.lamps.set(hdlc_station=there),
+                lambda at: frame.lamps.set(telegram_at=at),
+            ),
+            config.line,
+            frame.plugs,
+            frame.keylog,
+            frame.lmn_capture,
+            frame.directory,
+        )
+        self.han = HanLine(
+            HanParts(
+                self.device,
+                self.self_test,
+                self.keys,
+                profile,
+                clock,
+                frame.directory / "certs",
+                frame.keylog,
+                frame.store_failed,
+                lambda: frame.lamps.activity("han"),
+            )
+        )
+        self._join()
+        self.wakeup = self._wakeup_line()
+
+    def _join(self) -> None:
+        """Tie the parts to each other."""
+        f = self.facilities
+        f.prepare = self.han.prepare
+        f.meter_state, f.meter_order = self.lmn.state_of, self.lmn.give
+        f.reconfigured = self._reconfigured
+        f.resync = self.wan.time.resync
+        self.device.logbooks.on_full = self._logs_grown
+        time = self.wan.time
+        time.on_deviation = lambda text: self._f.enter(Cause.TIME_DEVIATION, text)
+        time.on_silence = self._silent
+        time.on_commanded = self._commanded
+        self.wan.on_storage = self._storage
+
+    def _self_check(self) -> SelfCheck:
+        f = self._f
+        return SelfCheck(
+            self.device,
+            f.hsm,
+            self._now,
+            f.flash,
+            lambda: self.updater.look(self._now()),
+            software_hash(),
+            lambda: f.rtc.battery,
+            f.probe.finding,
+            lambda: (
+                [line.name for line in self.lmn.lines if not line.ready]
+                + [line.name for line in self.lmn.wired if not line.ready]
+                + [line.name for line in self.lmn.radios if not line.ready]
+            ),
+        )
+
+    def _now(self) -> DeviceTime:
+        return self.device.now(self._f.clock.now())
+
+    # -- life ------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to work: core, HAN, wake-up, self-test, LMN, WAN.
+
+        Raises:
+            SmgwError: an address is in use, or the store fails.
+        """
+        world = self._f.clock.now()
+        self.device.power_on(world)
+        self._note_clock()
+        self.updater.look(self._now())
+        self._remember_causes()
+        await self.enforce()
+        await self._start_wakeup(self.wakeup)
+        self.self_test.power_on(world)
+        self.lmn.start()
+        self.follow_time()
+        self.device.storage.logs(self._now())
+        self.wan.link = self._link
+        self._f.lamps.set(mobile=MobileSignal(self._link.modem))
+        self.wan.start()
+        self.save_clock()
+
+    def _note_clock(self) -> None:
+        verdict, now = self._time.verdict, self._now()
+        write = self.device.logbooks.write
+        if verdict == "lost":
+            write("rtc-lost", now, outcome="F")
+        elif verdict == "distrusted" and self._time.synchronised is not None:
+            hours = (now - self._time.synchronised) // HOUR
+            write("rtc-distrusted", now, outcome="F", hours=hours)
+
+    async def stop(self, *, orderly: bool) -> None:
+        """Stop; without order nothing is said and nothing is written."""
+        self.lmn.stop(orderly=False)
+        if self.wakeup is not None:
+            self.wakeup.stop()
+        if orderly:
+            try:
+                self.device.power_off(self._f.clock.now())
+            except StoreError as error:  # a full or broken flash must not keep the device on
+                _log.warning("the stop could not be logged", cause=str(error))
+        self.wan.stop(orderly=orderly)
+        await self.han.stop()
+
+    def drop(self) -> None:
+        """Stop at once, from within a step of the core: a state without any function."""
+        self.lmn.stop(orderly=False)
+        if self.wakeup is not None:
+            self.wakeup.stop()
+        self.han.stop_listening()
+        self.wan.stop(orderly=False)
+
+    def guard(self, work: Callable[[], None]) -> None:
+        """Run a step of the core; a broken store becomes a device state, not a traceback."""
+        try:
+            work()
+        except StoreError as error:
+            self._f.store_failed(error)
+
+    # -- secure states ---------------------------------------------------------------------
+
+    def _remember_causes(self) -> None:
+        """Causes that a power cut does not end hold from the start."""
+        for name, shown in json.loads(self.device.store.get_meta(_LASTING) or "{}").items():
+            self._f.states.enter(Cause(name), self._f.clock.now(), shown)
+
+    def note_cause(self, cause: Cause, shown: str, *, entered: bool) -> None:
+        """Log a change of causes, and remember those that last."""
+        states, now = self._f.states, self._now()
+        rule = states.rules[cause]
+
+        def work() -> None:
+            with self.device.store.transaction():
+                if cause in LASTING:
+                    lasting = {c: h.text for c, h in states.held.items() if c in LASTING}
+                    self.device.store.set_meta(_LASTING, json.dumps(lasting))
+                if entered:
+                    self.device.logbooks.write(
+                        "secure-state-entered", now, outcome="F",
+                        state=rule.state, reason=f"{rule.trigger}: {shown}",
+                    )  # fmt: skip
+                else:
+                    self.device.logbooks.write(
+                        "secure-state-left", now, cause=cause, state=states.state
+                    )
+
+        self.guard(work)
+
+    async def enforce(self) -> None:
+        """Serve what the states allow, and nothing else."""
+        self.restrict()
+        await self.han.allow(self._f.states.allows(Function.HAN))
+        self._show_ports()
+
+    def restrict(self) -> None:
+        """The part of :meth:`enforce` that must not wait: what is forbidden ends now."""
+        states, now = self._f.states, self._now()
+        if not states.allows(Function.HAN):
+            self.han.stop_listening()
+        self.guard(lambda: self.device.switch_metering(now, on=states.allows(Function.METERING)))
+        self.device.distrust(on=Cause.TIME_DEVIATION in states.held
+                             or Cause.TIME_SILENCE in states.held)  # fmt: skip
+        self.wan.allow_delivery(on=states.allows(Function.DELIVERY))
+        self._show_ports()
+        self._f.armed()
+
+    def _show_ports(self) -> None:
+        link, states = self._link, self._f.states
+        enabled = self.device.config.han_profile.enabled
+        self._f.lamps.set(
+            han=link.han and enabled and states.allows(Function.HAN),
+            cls=link.cls and states.allows(Function.CLS),
+        )
+
+    def follow_time(self) -> None:
+        """Invalid time is Secure State Measurement, valid time its end (SEC-20, SEC-23)."""
+        if self.device.clock.valid:
+            self._leave(Cause.TIME_INVALID, Exit.AUTOMATIC)
+        else:
+            self._f.enter(Cause.TIME_INVALID, "Systemzeit ungültig")
+
+    def _leave(self, cause: Cause, by: Exit) -> None:
+        if self._f.states.leave(cause, self._f.clock.now(), by):
+            self._f.left(cause)
+
+    def _silent(self, shown: str) -> None:
+        if self._f.profile.secure_state.silence == "application":
+            self._f.enter(Cause.TIME_SILENCE, shown)
+
+    def _commanded(self) -> None:
+        """The administrator's synchronisation is done: time is right by his word (A6)."""
+        for cause in (Cause.TIME_DEVIATION, Cause.TIME_SILENCE):
+            self._leave(cause, Exit.ADMINISTRATOR)
+
+    def _storage(self, *, critical: bool, administrator: bool) -> None:
+        if critical:
+            self._f.enter(Cause.VALUE_STORAGE, "Grenze des Administrators erreicht")
+        else:
+            by = Exit.ADMINISTRATOR if administrator else Exit.AUTOMATIC
+            self._leave(Cause.VALUE_STORAGE, by)
+
+    def _logs_grown(self) -> None:
+        """Inside a write: look when the transaction is over."""
+        self._f.clock.call_at(self._f.clock.now(), self._look_at_logs)
+
+    def _look_at_logs(self) -> None:
+        if self.device.store.closed:
+            return
+
+        def work() -> None:
+            level = self.device.storage.logs(self._now())
+            if level.critical:
+                shown = f"{level.used_kib} von {level.limit_kib} KiB"
+                self._f.enter(Cause.LOG_STORAGE, shown)
+
+        self.guard(work)
+
+    # -- parts -----------------------------------------------------------------------------
+
+    def _catalogue(self) -> dict[str, Event]:
+        """The event catalogue: the built-in one, or the gateway's own file (GW-61)."""
+        name = self._f.config.gateway.event_catalogue
+        if not name:
+            return load_catalogue()
+        try:
+            return load_catalogue((self._f.directory / name).read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the event catalogue {name}: {error}") from error
+
+    def _wakeup_line(self) -> WakeupLine | None:
+        """The wake-up port, if one is configured and switched on."""
+        if self._wakeup_place() is None:
+            return None
+        return WakeupLine(
+            self.device,
+            self._f.clock,
+            self._f.profile.wakeup,
+            self._verify_wakeup,
+            self._woken,
+            self.guard,
+        )
+
+    def _wakeup_place(self) -> Wakeup | None:
+        """Where the wake-up service listens; None: it is switched off (3.2.5.1)."""
+        factory, settings = self._f.config.wakeup, self.device.administration.settings
+        if factory is None or not factory.enabled or not settings.wakeup_enabled:
+            return None
+        return Wakeup(factory.host, settings.wakeup_port or factory.port)
+
+    def _woken(self) -> None:
+        self._f.lamps.set(wakeup_at=self._f.clock.now())
+        self.wan.wake_up()
+
+    def _verify_wakeup(self, digest: bytes, signature: bytes) -> bool:
+        try:
+            return self._f.hsm.verify(gwa_key(Purpose.SIG), digest, signature)
+        except SecurityModuleError as error:
+            _log.warning("a wake-up could not be checked", cause=str(error))
+            return False
+
+    async def _start_wakeup(self, line: WakeupLine | None) -> None:
+        place = self._wakeup_place()
+        if line is None or place is None:
+            return
+        try:
+            await line.start(place.host, place.port)
+        except OSError as error:
+            where = f"{place.host}:{place.port}"
+            raise SmgwError(f"wake-up cannot listen on {where}: {error.strerror}") from error
+
+    async def _restart_wakeup(self) -> None:
+        if self.wakeup is not None:
+            self.wakeup.stop()
+        self.wakeup = self._wakeup_line()
+        try:
+            await self._start_wakeup(self.wakeup)
+        except SmgwError as error:
+            _log.error("the wake-up port cannot be moved", cause=str(error))
+
+    def set_link(self, link: Link) -> None:
+        """Cables and mobile signal have changed."""
+        self._link = link
+        self._f.lamps.set(mobile=MobileSignal(link.modem))
+        self._show_ports()
+        self.wan.set_link(link)
+
+    # -- what the administrator changes ------------------------------------------------------
+
+    def _reconfigured(self, old: GatewayConfig, new: GatewayConfig) -> None:
+        self.han.reconfigured(old, new)
+        self.lmn.reconfigured()
+        self.wan.reconfigured(old, new)
+        self._show_ports()
+        self.rearm()
+
+    def _settings_changed(self, old: Settings, new: Settings) -> None:
+        self.wan.time_settings()
+        self.wan.watch_storage(administrator=old.value_limit_kib != new.value_limit_kib)
+        if (old.time_method, old.time_interval_s) != (new.time_method, new.time_interval_s):
+            self.wan.time.ask()
+        if (old.wakeup_enabled, old.wakeup_port) != (new.wakeup_enabled, new.wakeup_port):
+            self._wakeup_task = asyncio.get_running_loop().create_task(self._restart_wakeup())
+        if old.lmn_wired != new.lmn_wired:
+            self.lmn.switch(on=new.lmn_wired)
+        if old.lmn_wireless != new.lmn_wireless:
+            self.lmn.switch_radio(on=new.lmn_wireless)
+
+    def _show_channel(self, channel: AdminChannel) -> None:
+        self._f.lamps.set(channel=channel, channel_since=self._f.clock.now())
+
+    def time_adjusted(self) -> None:
+        """The device clock was set, or is not trusted any more."""
+        self._f.lamps.set(synchronised=self.wan.time.synchronised)
+        self.save_clock()
+        self.follow_time()
+        self.rearm()
+
+    def save_clock(self) -> None:
+        """The RTC is set from the operating system's time (3.2.6.3 no. 4)."""
+        self._f.rtc.set(self.device.clock, self._f.clock.now(), self.device.synchronised)
+
+    def _keys_changed(self) -> None:
+        self.han.refresh()
+
+    # -- self-test -------------------------------------------------------------------------
+
+    def _request_self_test(self) -> str:
+        reply = self.self_test.request(self._f.clock.now(), "GWA")
+        self._f.armed()
+        return str(reply.answer)
+
+    def _self_test_started(self, now: WorldTime, reason: str) -> None:
+        self._f.probe.begin()
+        self.device.logbooks.write("self-test-started", self.device.now(now), reason=reason)
+        self._f.armed()
+
+    def _self_test_finished(self, now: WorldTime, result: SelfTestResult) -> None:
+        device = self.device
+        name = "self-test-passed" if result.passed else "self-test-failed"
+        outcome = "S" if result.passed else "F"
+        device.logbooks.write(name, device.now(now), outcome=outcome, parts=result)  # type: ignore[arg-type]
+        device.store.set_meta("self-test", f"{device.now(now).iso()} {outcome} {result}")
+        answer = MethodResponse(0 if result.passed else 250, text(str(result)))
+        self.facilities.finished("self-test", answer)
+        found = {part.name: part.error for part in result.parts}
+        if found[SEPARATION]:
+            self._f.enter(Cause.SEPARATION, found[SEPARATION])
+        else:
+            self._leave(Cause.SEPARATION, Exit.SELF_TEST)
+        if not found["Software"]:
+            self.updater.confirm(device.now(now))
+
+    # -- deadlines -------------------------------------------------------------------------
+
+    def next_deadline(self) -> WorldTime | None:
+        """Return when :meth:`on_deadline` must be called."""
+        update = self.updater.next_deadline()
+        deadlines = [
+            self.device.next_deadline(),
+            self.self_test.next_deadline(),
+            world_deadline(self.device, self.wan),
+            self.lmn.next_deadline(),
+            None if update is None else self.device.clock.world_at(update),
+        ]
+        return min((when for when in deadlines if when is not None), default=None)
+
+    def on_deadline(self, now: WorldTime) -> None:
+        """Do what is due."""
+        self.device.on_deadline(now)
+        self.self_test.on_deadline(now)
+        self.lmn.on_deadline(now)
+        self.wan.on_deadline(self.device.now(now))
+        due = self.updater.on_deadline(self.device.now(now))
+        if due is Due.STALE:
+            self._f.enter(Cause.STALE_PARTITION, self.updater.record.faulty)
+        elif due is Due.RESTART:
+            self._f.restart()
+
+    def rearm(self) -> None:
+        """Look for the next deadline anew: the device clock has moved."""
+        self.lmn.clock_moved()
+        self._f.moved()
