@@ -307,12 +307,15 @@ class Gateway:
         if not self.states.enter(cause, now, text):
             return
         rule, running = self.states.rules[cause], self.running
-        _log.warning("secure state", state=rule.state, cause=cause, found=text)
+        dead = rule.state in {SecureState.BOOT, SecureState.CYCLIC_RESTART}
+        (_log.error if dead else _log.info)(
+            "secure state", state=rule.state, cause=cause, found=text
+        )
         if running is not None and rule.exit is not Exit.RESTART:
             running.note_cause(cause, text, entered=True)
         if rule.exit is Exit.TERMINAL:
             self._latch(cause, text)
-        if rule.state in {SecureState.BOOT, SecureState.CYCLIC_RESTART}:
+        if dead:
             self._drop()
             if rule.state is SecureState.CYCLIC_RESTART:
                 due = now + self.profile.boot.restart_s * SECOND

@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 from typing import Any, Self
 
-from support import START, new_gateway, run_virtual, world
+from support import START, new_gateway, own_profile, run_virtual, world
 
 from hsm_sim import SecurityModule
 from hsm_sim.slots import lmn_master_key
@@ -68,10 +68,9 @@ def radio_gateway(
 ) -> Path:
     """Make a gateway that knows the meters and their keys; ``lab``: lines for [lmn_wireless]."""
     new_gateway(home, profile=profile)
-    text = (home / "config.toml").read_text()
     if lab:
-        (home / "own.toml").write_text(f'extends = "{profile}"\n\n[lmn_wireless]\n{lab}\n')
-        text = text.replace(f'profile = "{profile}"', 'profile = "own.toml"')
+        own_profile(home, f"[lmn_wireless]\n{lab}", profile)
+    text = (home / "config.toml").read_text()
     text += "".join(meter_table(meter, point, wait_s) for meter in meters) + extra
     (home / "config.toml").write_text(text)
     module = SecurityModule(home / "hsm")

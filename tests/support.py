@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -119,6 +120,15 @@ class FakeKey:
 
     def sign(self, message: bytes) -> bytes:
         return (message * 64)[:64]
+
+
+def own_profile(home: Path, text: str, base: str = profiles.DEFAULT_PROFILE) -> None:
+    """Put behaviour of a lab's own over what the firmware brings."""
+    (home / "own.toml").write_text(f'extends = "{base}"\n{text}\n')
+    config = (home / "config.toml").read_text()
+    changed = re.sub(r"(?m)^(# )?profile = .*$", 'profile = "own.toml"', config)
+    assert changed != config
+    (home / "config.toml").write_text(changed)
 
 
 def config_of(home: Path) -> GatewayConfig:

@@ -13,6 +13,8 @@ import xmlschema
 from support import START, device_in_memory, run_virtual, world
 
 import wan.cosem
+from firmware.flash import Flash
+from firmware.update import Updater
 from hsm_sim import SecurityModule
 from smgw_emu.bench.gwa import GatewaySession
 from smgw_emu.bench.gwa.commission import Commissioning, CommissionPlan
@@ -28,8 +30,10 @@ from smgw_emu.core.meter_profile import Meter
 from smgw_emu.core.outbox import Outbox
 from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.gateway import Gateway
+from smgw_emu.lab.firmware import install_firmware
 from smgw_emu.lab.market import Market
 from smgw_emu.lab.provision import deliver, install_seal
+from smgw_emu.profiles import DEFAULT_PROFILE
 from smgw_emu.transport.clock import VirtualClock
 from smgw_emu.transport.http import Request, Response
 from wan.admin import Facilities, GatewayTree, KeyRing
@@ -58,13 +62,24 @@ class AdminLab:
         self.keys = KeyRing(module, self.device.store)
         self.device.power_on(world(START))
         self.outbox = Outbox(self.device.store, module.random)
+        install_firmware(folder, DEFAULT_PROFILE, self.pki.manufacturer)
+        images = ImageStore(folder / "images")
+        self.updater = Updater(
+            Flash(folder / "flash"),
+            images,
+            self.device.profile.firmware,
+            self.device.profile.device.model,
+            self.device.logbooks,
+        )
+        images.on_block = self.updater.block
         self.facilities = Facilities(
             self.device,
             self.keys,
             self.outbox,
-            ImageStore(folder / "images"),
+            images,
             lambda: self.device.now(world(START)),
             lambda: "started",
+            firmware=self.updater,
         )
         self.tree = GatewayTree(self.facilities)
         self.refused: list[tuple[int, str]] = []

@@ -58,7 +58,7 @@ class TariffLife(RuleBasedStateMachine):
     def start_device(self):
         store = Store(Path(self.folder.name) / "state.db")
         clock = DeviceClock(self.lab.now)
-        profile = profiles.load(self.lab.config.gateway.profile)
+        profile = profiles.load()
         self.store = store
         self.lab.device = Device(self.lab.config, profile, store, FakeKey(), clock, "ab" * 32)
         self.lab.device.power_on(self.lab.now)
@@ -197,7 +197,7 @@ def test_a_power_cut_at_every_registration_changes_no_amount(tmp_path):
     for cut in (False, True):
         lab = TariffLab(*POINTS, start="2026-10-24T19:59:00Z")
         path = tmp_path / f"{cut}.db"
-        profile = profiles.load(lab.config.gateway.profile)
+        profile = profiles.load()
         store = Store(path)
         lab.device = Device(lab.config, profile, store, FakeKey(), DeviceClock(lab.now), "ab" * 32)
         lab.device.power_on(lab.now)

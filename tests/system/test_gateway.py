@@ -12,7 +12,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.x509 import load_der_x509_certificate
-from support import PASSWORD, START, Lab, run_virtual, world
+from support import PASSWORD, START, Lab, own_profile, run_virtual, world
+
+FRONT = dict.fromkeys(
+    ("pwr", "tls", "lmc", "wmt", "han", "han_activity", "cls", "cls_activity"), False
+) | {"pwr": True, "han": True}
 
 from smgw_emu.bench.consumer import HanClientError, client_context
 from smgw_emu.core.errors import LocalProtocolError, SmgwError
@@ -102,10 +106,7 @@ def test_the_lamps_of_a_start_are_recorded_to_the_millisecond(home):
 
 def test_pwr_waits_for_a_self_test_longer_than_the_start(home):
     """A3: ready when the start self-test is done, even if it takes two minutes."""
-    (home / "slow.toml").write_text('extends = "conexa-3.0/v3.87"\n[self_test]\nduration_s = 120\n')
-    config = (home / "config.toml").read_text()
-    config = config.replace('profile = "conexa-3.0/v3.87"', 'profile = "slow.toml"')
-    (home / "config.toml").write_text(config)
+    own_profile(home, "[self_test]\nduration_s = 120")
 
     async def work(clock):
         async with Lab(home, clock) as lab:
@@ -350,11 +351,8 @@ def test_a_profile_and_a_catalogue_of_ones_own(home):
 
     events = resources.files("smgw_emu.profiles").joinpath("events.toml").read_text("utf-8")
     (home / "log.toml").write_text(events.replace("EMU.1.0", "LAB.77.3"))
-    (home / "quirks.toml").write_text(
-        'extends = "conexa-3.0/v3.87"\n[device]\nfirmware_version = "v9.99"\n'
-    )
+    own_profile(home, '[device]\nfirmware_version = "v9.99"\nmanufacturer = "Quirks AG"')
     config = (home / "config.toml").read_text()
-    config = config.replace('profile = "conexa-3.0/v3.87"', 'profile = "quirks.toml"')
     (home / "config.toml").write_text(
         config.replace("[clock]", 'event_catalogue = "log.toml"\n\n[clock]', 1)
     )
@@ -364,18 +362,21 @@ def test_a_profile_and_a_catalogue_of_ones_own(home):
             async with lab.client() as client:
                 info = await client.call("smgw-info")
                 log = await client.call("log", count=1)
-            return info["smgw-info"]["firmware-info"]["version"], log["log"]["entries"][0]
+            maker = lab.device.profile.device.manufacturer
+            version = info["smgw-info"]["firmware-info"]["version"]
+            return version, log["log"]["entries"][0], maker
 
-    version, entry = run_virtual(work)
-    assert version == "v9.99"
+    version, entry, maker = run_virtual(work)
+    assert maker == "Quirks AG"
+    assert version == "v3.87.0-cc"  # the package says what runs, not the lab
     assert (entry["vendor-id"], entry["event-id"], entry["event-sub-id"]) == ("LAB", "77", "3")
 
     async def broken(clock):
         (home / "log.toml").write_text("")
         with pytest.raises(ConfigError, match="no event named"):
             await Gateway(home, clock).power_on()
-        (home / "quirks.toml").write_text("[device]\nnonsense = 1")
-        with pytest.raises(ConfigError, match="quirks.toml"):
+        (home / "own.toml").write_text("[device]\nnonsense = 1")
+        with pytest.raises(ConfigError, match="own.toml"):
             Gateway(home, clock)
 
     run_virtual(broken)
@@ -492,7 +493,7 @@ def test_the_control_endpoint(home):
         assert state["lines"][0]["damaged"] == 0
         assert "password" not in str(state) and "ha1" not in str(state)
         lamps = (await client.get("/leds", params={"count": 5})).json()
-        assert lamps["leds"] == {"pwr": True, "tls": False, "lmc": False, "wmt": False}
+        assert lamps["leds"] == FRONT
         assert len(lamps["edges"]) == 5
         log = (await client.get("/logs/consumer", params={"reader": "consumer1"})).json()
         assert log["entries"][0]["event"] == "EMU.1.0"
@@ -560,7 +561,7 @@ def test_the_lab_can_make_the_device_time_invalid_and_valid_again(home):
 
     (invalid, valid), words = run_virtual(work)
     assert (invalid["secure_state"], invalid["device_time_valid"]) == ("measurement", False)
-    assert invalid["leds"] == {"pwr": True, "tls": False, "lmc": False, "wmt": False}
+    assert invalid["leds"] == FRONT
     assert (valid["secure_state"], valid["deviation_ms"]) == ("normal", 250)
     assert words == ["a0000000"] * 4 + ["a0400000"] * 2 + ["a0000000"] * 2
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support import START, run_virtual, world
+from support import START, own_profile, run_virtual, world
 from wired_lab import (
     PROFILE,
     SEED,
@@ -212,15 +212,12 @@ def test_a_wrong_master_key_fails_by_name_and_the_others_work(tmp_path):
 @pytest.mark.req("LMN-N03")
 def test_sessions_end_at_their_volume_and_at_31_days_without_a_gap(tmp_path):
     """5,000,000 octets or 31 days: closed and rebuilt, no registration is lost."""
-    text = 'extends = "conexa-3.0/v3.87"\n[lmn_tls]\nmax_octets = 9000\nmax_session_s = 7200\n'
+    text = "[lmn_tls]\nmax_octets = 9000\nmax_session_s = 7200\n"
 
     async def main(clock):
         meters = rack_of(2, clock.now())
         home = wired_gateway(tmp_path / "gateway", meters, None, contracts(meters))
-        (home / "short.toml").write_text(text)
-        config = (home / "config.toml").read_text()
-        config = config.replace('profile = "conexa-3.0/v3.87"', 'profile = "short.toml"')
-        (home / "config.toml").write_text(config)
+        own_profile(home, text)
         async with WiredLab(home, clock, meters) as lab:
             await lab.seconds(6 * 3600 + 60)
             sessions = [lab.line.session_at(s).sessions for s in lab.line.stations]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from support import START, run_virtual, world
+from support import START, own_profile, run_virtual, world
 from wired_lab import (
     SEED,
     WiredLab,
@@ -188,15 +188,12 @@ def test_the_profile_of_the_newer_edition(tmp_path, profile):
 @pytest.mark.req("LMN-N03")
 def test_the_gateway_as_tls_server(tmp_path):
     """TR-03109-1 v1.0 3.3.4.1: both roles; which one is a setting."""
-    text = 'extends = "conexa-3.0/v3.87"\n[lmn_wired]\ntls_role = "server"\n'
+    text = '[lmn_wired]\ntls_role = "server"\n'
 
     async def main(clock):
         meters = rack_of(2, clock.now(), tls_role="client")
         home = wired_gateway(tmp_path / "gateway", meters)
-        (home / "server.toml").write_text(text)
-        config = (home / "config.toml").read_text()
-        config = config.replace('profile = "conexa-3.0/v3.87"', 'profile = "server.toml"')
-        (home / "config.toml").write_text(config)
+        own_profile(home, text)
         async with WiredLab(home, clock, meters) as lab:
             await lab.seconds(130)
             assert ready(lab) == keys_of(meters)

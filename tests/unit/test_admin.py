@@ -13,6 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support import START, world
 from wan_lab import CONFIG, GATEWAY, METER, ROOT, SCHEMA, AdminLab
 
+from firmware.package import sign_package
+from firmware.update import Due
 from hsm_sim import Purpose
 from hsm_sim.slots import wan_certificate
 from smgw_emu.bench.pki import Role, TestPki, der
@@ -28,6 +30,7 @@ from smgw_emu.core.wan_profiles import (
     Technician,
     WanProfile,
 )
+from smgw_emu.lab.firmware import package_of
 from wan.cms import Suite
 from wan.cosem.data import Data, array, octets, structure, text
 from wan.cosem.documents import (
@@ -495,12 +498,15 @@ def test_logs_are_read_by_time_window_and_columns(shared):
     assert late == array()
 
 
+def image_status(lab):
+    answer = lab.ask("GET", f"{ROOT}/objects/{_OBJECTS['image']}/attributes/6")
+    return read_attribute_document(answer.body)[1].value
+
+
 def test_an_image_is_loaded_in_blocks_verified_and_activated(lab):
     """WAF1: load, verify, activate are separate; GW-80."""
-    image = bytes(range(256)) * 40
+    image = sign_package(package_of(version="v3.88.0-cc"), lab.pki.manufacturer.signer())
     path, kind = "/smgw/firmware/fw-1.img", {"content-type": OCTETS}
-    activated = []
-    lab.facilities.activate = lambda name, moment: activated.append((name, moment))
     assert lab.ask("GET", path).status == 404
     assert (
         lab.ask(
@@ -526,12 +532,16 @@ def test_an_image_is_loaded_in_blocks_verified_and_activated(lab):
     methods = f"{ROOT}/objects/{_OBJECTS['image']}/methods"
     activate = write_request(structure(text("fw-1.img"), text("")))
     assert lab.ask("POST", f"{methods}/4", activate).status == 500
+    assert image_status(lab) == 1
     wrong = write_request(structure(text("fw-1.img"), octets(bytes(32))))
     assert lab.ask("POST", f"{methods}/3", wrong).status == 500
+    assert image_status(lab) == 4 and lab.updater.record.faulty_since is not None
     right = write_request(structure(text("fw-1.img"), octets(hashlib.sha256(image).digest())))
     assert lab.ask("POST", f"{methods}/3", right).status == 200
     assert lab.ask("POST", f"{methods}/4", activate).status == 200
-    assert activated == [("fw-1.img", "")]
+    assert image_status(lab) == 5 and lab.updater.record.faulty_since is None
+    assert lab.updater.on_deadline(lab.facilities.now()) is Due.RESTART
+    assert lab.updater.record.expected == "v3.88.0-cc"
     assert lab.ask("PUT", "/smgw/firmware/../x", b"x", kind).status == 404
     assert lab.ask("PUT", path, b"x", {"content-type": "text/plain"}).status == 415
 

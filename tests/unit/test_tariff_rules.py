@@ -456,7 +456,7 @@ def test_a_power_cut_over_the_end_of_the_month_leaves_a_marked_line(tmp_path):
 
     def device(when: int) -> Device:
         clock = DeviceClock(WorldTime(when))
-        profile = profiles.load(lab.config.gateway.profile)
+        profile = profiles.load()
         made = Device(lab.config, profile, store, FakeKey(), clock, "ab" * 32)
         made.power_on(WorldTime(when))
         lab.device = made

@@ -21,7 +21,7 @@ from wan.cosem.errors import CosemError
 from wan.cosem.service import Reply
 
 DEVICE_NAME, CLOCK = "00002a0000ff", "0000010000ff"
-SYNCHRONISE = 128  # own method of the clock
+SYNCHRONISE = -1  # own method of the clock
 GATEWAY, SETTINGS, VERSIONS = "0000608000ff", "0000608001ff", "0000608003ff"
 
 
