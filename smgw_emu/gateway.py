@@ -26,7 +26,7 @@ import structlog
 from firmware.chain import Booted, BootError, boot, installed_profile
 from firmware.flash import Flash, FlashError
 from firmware.update import fall_back
-from hardware.leds import LedSink, RecordingLeds
+from hardware.lamps.sink import LedSink, RecordingLeds
 from hardware.separation import InterfaceProbe, Probe, SwitchedProbe
 from hsm_sim import SecurityModuleError
 from hsm_sim.interface import KeyModule, open_module

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from hardware.leds import LedSink
-from smgw_emu.core.instants import MILLISECOND
-from smgw_emu.core.leds import LedState, leds, next_edge
+from hardware.lamps.sink import LedSink
+from smgw_emu.core.instants import MILLISECOND, WorldTime
+from smgw_emu.core.leds import Leds, LedState, leds, next_edge
 from smgw_emu.profiles import Leds as LedTimes
 from smgw_emu.transport.clock import Clock, Timer
+
+Watcher = Callable[[WorldTime, Leds], None]
 
 
 class LampPanel:
@@ -18,6 +21,9 @@ class LampPanel:
         clock: world time.
         sink: where the lamps show.
         times: pulse widths of the profile.
+
+    Attributes:
+        watchers: of the lab: told every edge.
     """
 
     def __init__(self, clock: Clock, sink: LedSink, times: LedTimes) -> None:
@@ -25,6 +31,8 @@ class LampPanel:
         self.sink = sink
         self.times = times
         self.state = LedState(since=clock.now())
+        self.watchers: list[Watcher] = []
+        self._shown: Leds | None = None
         self._timer: Timer | None = None
 
     def reset(self, **changes: object) -> None:
@@ -51,7 +59,12 @@ class LampPanel:
 
     def _show(self) -> None:
         now = self._clock.now()
-        self.sink.show(now, leds(self.state, now, self.times))
+        lamps = leds(self.state, now, self.times)
+        self.sink.show(now, lamps)
+        if lamps != self._shown:
+            self._shown = lamps
+            for watcher in self.watchers:
+                watcher(now, lamps)
         self.stop()
         edge = next_edge(self.state, now, self.times)
         if edge is not None:

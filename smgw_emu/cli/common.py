@@ -16,7 +16,7 @@ from typing import Any
 import click
 import structlog
 
-from smgw_emu.core.errors import ConfigError
+from smgw_emu.core.errors import ConfigError, SmgwError
 
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 DEFAULT_DIRECTORY = "gateway"
@@ -59,6 +59,29 @@ def is_file(text: str) -> bool:
         return Path(text).is_file()
     except OSError:
         return False
+
+
+def post_control(directory: Path, resource: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Give an order to the control endpoint of a running gateway; returns its answer.
+
+    Raises:
+        UnreachableError: nobody answers there.
+        SmgwError: the order was refused.
+    """
+    import httpx
+
+    from smgw_emu.cli import UnreachableError
+    from smgw_emu.lab.access import read_access
+
+    url = read_access(directory).control.url
+    try:
+        answer = httpx.post(f"{url}/{resource}", json=body, timeout=60, trust_env=False)
+        told: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise UnreachableError(f"the gateway does not run: no answer from {url}") from error
+    if answer.status_code != 200:
+        raise SmgwError(told.get("error", f"HTTP {answer.status_code}"))
+    return told
 
 
 def print_json(value: Any) -> None:

@@ -316,6 +316,14 @@ def clock(gwa: Path, device: str, method: str, interval: int) -> None:
     print_json(send_order(gwa, "POST", "clock", device=device, method=method, interval=interval))
 
 
+@command.command("resync")
+@gwa_option
+@click.argument("device")
+def resync(gwa: Path, device: str) -> None:
+    """Have a gateway set its clock now, whatever the deviation: ends Secure State Application."""
+    print_json(send_order(gwa, "POST", "resync", device=device))
+
+
 @command.command("decommission")
 @gwa_option
 @click.argument("device")

@@ -13,15 +13,19 @@ from typing import Literal
 import click
 import msgspec
 
+from hardware.lamps.sink import LedSink, RecordingLeds, SeveralSinks
 from smgw_emu.cli.common import DIRECTORY, configure_log, stop_event
 from smgw_emu.cli.init_ import parse_moment
 from smgw_emu.core.config import Line
 from smgw_emu.core.errors import ConfigError, SmgwError
 from smgw_emu.core.instants import WorldTime
+from smgw_emu.core.leds import SecureState
 from smgw_emu.gateway import Gateway
 from smgw_emu.lab.access import read_access, write_access
 from smgw_emu.lab.control import ControlServer
 from smgw_emu.transport.clock import SystemClock, VirtualClock, new_event_loop
+
+_STATES = {SecureState.CYCLIC_RESTART: "cyclic restart", SecureState.BOOT: "Secure State Boot"}
 
 
 @contextmanager
@@ -76,6 +80,20 @@ def with_port(gateway: Gateway, port: str, protocol: Literal["hdlc", "wmbus"]) -
     gateway.config = msgspec.structs.replace(gateway.config, line=lines)
 
 
+def _sink(lamps: Path | None, trace: Path | None) -> LedSink:
+    """Open where the lamps show: always a recording, hardware and a file if asked for."""
+    sinks: list[LedSink] = [RecordingLeds()]
+    if trace is not None:
+        from hardware.lamps.trace import LampTrace
+
+        sinks.append(LampTrace(trace))
+    if lamps is not None:
+        from hardware.lamps.pins import open_pins, read_pins
+
+        sinks.append(open_pins(read_pins(lamps)))
+    return SeveralSinks(*sinks)
+
+
 async def serve(
     directory: Path,
     meter: str,
@@ -86,12 +104,15 @@ async def serve(
     speed: float,
     start: WorldTime | None,
     keylog: str,
+    lamps: Path | None,
+    lamp_trace: Path | None,
 ) -> None:
     """Run until a signal comes."""
     stop = stop_event()
     loop = asyncio.get_running_loop()
     clock = SystemClock(loop) if clock_kind == "system" else VirtualClock(loop, start, speed)
-    gateway = Gateway(directory, clock, keylog=keylog)
+    sink = _sink(lamps, lamp_trace)
+    gateway = Gateway(directory, clock, sink, keylog)
     capture = None
     if lmn_capture is not None:
         from smgw_emu.lab.capture.pcapng import LmnCapture
@@ -114,13 +135,15 @@ async def serve(
             host, port = gateway.han_address
             click.echo(f"han https://{host}:{port}")
         click.echo(f"control {control.url}")
-        if gateway.cause:
-            click.echo(f"smgw: device is in cyclic restart: {gateway.cause}", err=True)
+        if gateway.running is None and gateway.cause:
+            state = _STATES.get(gateway.states.state, gateway.states.state)
+            click.echo(f"smgw: device is in {state}: {gateway.cause}", err=True)
         click.echo("ready")
         await stop.wait()
     finally:
         await gateway.power_off()
         await control.stop()
+        sink.close()
         if capture is not None:
             capture.close()
 
@@ -156,6 +179,10 @@ async def serve(
     type=click.Path(dir_okay=False),
     help="Write TLS session secrets to this file, for captures.",
 )
+@click.option("--lamps", type=click.Path(path_type=Path, dir_okay=False), metavar="PINS.toml",
+              help="Show the lamps on GPIO lines or kernel LEDs (docs/lamps.md).")  # fmt: skip
+@click.option("--lamp-trace", type=click.Path(path_type=Path, dir_okay=False),
+              help="Write every edge of the lamps to this VCD file.")  # fmt: skip
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -172,6 +199,8 @@ def command(
     speed: float,
     start: str,
     keylog: str,
+    lamps: Path | None,
+    lamp_trace: Path | None,
     log_level: str,
 ) -> None:
     """Run the gateway in DIRECTORY until Ctrl-C.
@@ -195,5 +224,7 @@ def command(
                 speed,
                 moment,
                 keylog,
+                lamps,
+                lamp_trace,
             )
         )

@@ -4,15 +4,22 @@ HTTP on loopback only. Resources below ``/v1``:
 
 * ``GET health`` - liveness
 * ``GET state`` - phase, secure state and cause, clock, meters, self-test, store, keys
-* ``GET leds`` - lamps now and the recorded edges
+* ``GET secure-state`` - state, causes, every transition with its time
+* ``GET leds`` - lamps now and the recorded edges; ``GET leds/stream`` - one JSON line per edge
 * ``GET logs/{system|calibration|consumer}?reader=LOGIN&count=N`` - newest entries
 * ``GET module?since=N`` - key slots and files of the security module, its command log
 * ``GET clock``, ``POST clock`` - ``{"speed": 60}``, ``{"pause": true}``, ``{"advance_s": 900}``,
   ``{"device_offset_ms": 5000, "device_valid": false}``
-* ``POST link`` - ``{"ethernet": false}``, ``{"modem": "kein-empfang"}``: the WAN below IP
+* ``POST link`` - ``{"ethernet": false}``, ``{"modem": "kein-empfang"}``: the WAN below IP;
+  ``{"han": false}``, ``{"cls": true}``: cables in the ports
+* ``POST network`` - ``{"joined": true}``: a cable joins WAN and HAN; the next self-test sees it
+* ``POST events`` - ``{"count": 10000, "seconds": 5}``: a burst of security events
+* ``GET firmware``, ``POST firmware`` - partitions and update; ``{"corrupt": {"partition": "a",
+  "image": "kernel"}}``, ``{"swap": true}``
 * ``POST lmn`` - ``{"meter": ID, "order": "information"}``: an order to a wired meter, with its
   result; ``{"port": NAME, "load_ma": 400}``: load on the 12 V output of a wired LMN port
-* ``POST power`` - ``{"action": "off" | "on" | "cycle" | "cut"}``
+* ``POST power`` - ``{"action": "off" | "on" | "cycle" | "cut"}``, ``{"voltage": 180}``,
+  ``{"rtc_battery": false}``
 """
 
 from __future__ import annotations
@@ -21,8 +28,8 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -30,21 +37,23 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from hardware.leds import RecordingLeds
+from hardware.lamps.sink import recording_of
 from smgw_emu import __version__
 from smgw_emu.core.config import Link
 from smgw_emu.core.errors import ConfigError, SmgwError
-from smgw_emu.core.instants import DAY, SECOND
-from smgw_emu.core.leds import leds
+from smgw_emu.core.instants import DAY, SECOND, WorldTime
+from smgw_emu.core.leds import Leds, leds
 from smgw_emu.gateway import Gateway
+from smgw_emu.lab import trials
 from smgw_emu.lab.state import gateway_state, lamps_json, log_json
 from smgw_emu.transport.clock import VirtualClock
 
 MAX_ADVANCE_S = 400 * DAY // SECOND
 MAX_LOAD_MA = 100_000
+MAX_WAITING = 1000  # edges a slow client of the stream may be behind
 MAX_BODY = 65_536  # own choice, like MAX_ADVANCE_S: more than a year in one order
 _LOGS = ("system", "calibration", "consumer")
 
@@ -71,12 +80,6 @@ class LmnOrder(msgspec.Struct, forbid_unknown_fields=True):
     order: str = ""
     port: str = ""
     load_ma: int | None = None
-
-
-class PowerOrder(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of ``POST power``."""
-
-    action: Literal["on", "off", "cycle", "cut"]
 
 
 class HttpService:
@@ -168,13 +171,19 @@ class ControlServer:
         routes = [
             Route("/v1/health", self._route(self._health)),
             Route("/v1/state", self._route(self._state)),
+            Route("/v1/secure-state", self._route(self._secure_state)),
             Route("/v1/leds", self._route(self._leds)),
+            Route("/v1/leds/stream", self._stream),
             Route("/v1/logs/{log}", self._route(self._logs)),
             Route("/v1/module", self._route(self._module)),
             Route("/v1/clock", self._route(self._clock_get), methods=["GET"]),
             Route("/v1/clock", self._route(self._clock_set), methods=["POST"]),
             Route("/v1/link", self._route(self._link), methods=["POST"]),
             Route("/v1/lmn", self._route(self._lmn), methods=["POST"]),
+            Route("/v1/network", self._route(self._network), methods=["POST"]),
+            Route("/v1/events", self._route(self._events), methods=["POST"]),
+            Route("/v1/firmware", self._route(self._firmware_get), methods=["GET"]),
+            Route("/v1/firmware", self._route(self._firmware_set), methods=["POST"]),
             Route("/v1/power", self._route(self._power), methods=["POST"]),
         ]
         # a web page elsewhere must not reach the lab through a rebound name
@@ -213,8 +222,8 @@ class ControlServer:
 
     async def _leds(self, request: Request) -> dict[str, Any]:
         count = int(request.query_params.get("count", "100"))
-        sink = self._gateway.sink
-        edges = list(sink.edges)[-count:] if isinstance(sink, RecordingLeds) and count > 0 else []
+        recording = recording_of(self._gateway.sink)
+        edges = list(recording.edges)[-count:] if recording is not None and count > 0 else []
         rows = [{"ns": at.ns, **lamps_json(lamps)} for at, lamps in edges]
         return {"leds": self._lamps(), "edges": rows}
 
@@ -304,13 +313,60 @@ class ControlServer:
         )
 
     async def _power(self, request: Request) -> dict[str, Any]:
-        order = msgspec.json.decode(await _body(request), type=PowerOrder)
-        gateway = self._gateway
-        if order.action != "on":
-            await gateway.power_off(orderly=order.action != "cut")
-        if order.action in {"on", "cycle"} and gateway.running is None:
-            await gateway.power_on()
+        order = msgspec.json.decode(await _body(request), type=trials.PowerOrder)
+        await trials.set_power(self._gateway, order)
         return await self._state(request)
+
+    async def _secure_state(self, _request: Request) -> dict[str, Any]:
+        return trials.secure_state(self._gateway)
+
+    async def _network(self, request: Request) -> dict[str, Any]:
+        order = msgspec.json.decode(await _body(request), type=trials.NetworkOrder)
+        trials.set_network(self._gateway, order)
+        return {"joined": order.joined}
+
+    async def _events(self, request: Request) -> dict[str, Any]:
+        order = msgspec.json.decode(await _body(request), type=trials.EventOrder)
+        return {"written": await trials.burst(self._gateway, order)}
+
+    async def _firmware_get(self, _request: Request) -> dict[str, Any]:
+        return trials.firmware(self._gateway)
+
+    async def _firmware_set(self, request: Request) -> dict[str, Any]:
+        order = msgspec.json.decode(await _body(request), type=trials.FirmwareOrder)
+        trials.set_firmware(self._gateway, order)
+        return trials.firmware(self._gateway)
+
+    async def _stream(self, _request: Request) -> Response:
+        """Send the lamps now, then a line for every edge, until the client goes."""
+        edges: asyncio.Queue[tuple[WorldTime, Leds]] = asyncio.Queue(MAX_WAITING)
+        gateway, panel = self._gateway, self._gateway.panel
+
+        def see(now: WorldTime, lamps: Leds) -> None:
+            if not edges.full():  # a client that does not read misses edges, nobody waits for it
+                edges.put_nowait((now, lamps))
+
+        def line(now: WorldTime, lamps: Leds) -> bytes:
+            shown = {
+                "ns": now.ns,
+                "leds": lamps_json(lamps),
+                "phase": panel.state.phase,
+                "secure_state": panel.state.secure,
+                "cause": gateway.cause,
+            }
+            return msgspec.json.encode(shown) + b"\n"
+
+        async def lines() -> AsyncIterator[bytes]:
+            panel.watchers.append(see)
+            try:
+                now = gateway.clock.now()
+                yield line(now, leds(panel.state, now, panel.times))
+                while True:
+                    yield line(*await edges.get())
+            finally:
+                panel.watchers.remove(see)
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
 async def _body(request: Request) -> bytes:

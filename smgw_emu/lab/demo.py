@@ -88,7 +88,7 @@ class Household:
         gateway.keylog = self._keylog
         gateway.connect("lmn", self._plug)
         await gateway.power_on()
-        if gateway.cause:
+        if gateway.running is None:
             raise DemoError(f"the gateway does not start: {gateway.cause}")
         self.transmitter.start()
         market.wakeup_known(gateway)

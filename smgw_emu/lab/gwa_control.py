@@ -9,7 +9,7 @@ HTTP on loopback only. Long work answers with one JSON object per line, the last
 * ``POST commission?device=ID`` - a plan as body (msgspec JSON of :class:`Order`)
 * ``PUT profile``, ``DELETE profile`` - kind, record, secrets
 * ``POST firmware?device=&name=&activate=`` - the image as body
-* ``POST read``, ``POST self-test``, ``POST decommission``, ``POST clock``
+* ``POST read``, ``POST self-test``, ``POST decommission``, ``POST clock``, ``POST resync``
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ class GwaControl:
             ("/v1/meter", "GET", self._meter_state),
             ("/v1/meter", "POST", self._meter_order),
             ("/v1/clock", "POST", self._clock),
+            ("/v1/resync", "POST", self._resync),
             ("/v1/decommission", "POST", self._decommission),
         ]
         routes = [Route(path, _json(work), methods=[verb]) for path, verb, work in plain]
@@ -220,6 +221,10 @@ class GwaControl:
     async def _self_test(self, request: Request) -> Any:
         answer = await (await self._session(request)).self_test()
         return {"status": answer.status, "result": _plain(answer.data.value) if answer.data else ""}
+
+    async def _resync(self, request: Request) -> Any:
+        await (await self._session(request)).synchronise()
+        return {"synchronisation": "ordered"}
 
     async def _clock(self, request: Request) -> Any:
         query = request.query_params

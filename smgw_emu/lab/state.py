@@ -145,6 +145,7 @@ def gateway_state(gateway: Gateway) -> dict[str, Any]:
         "id": str(gateway.config.device_id),
         "profile": gateway.profile.name,
         "firmware": gateway.profile.device.firmware_version,
+        "model": gateway.profile.device.model,
         "world_time": now.iso(),
         **_lamp_state(gateway.lamps),
         "cause": gateway.cause,
@@ -157,10 +158,20 @@ def gateway_state(gateway: Gateway) -> dict[str, Any]:
         state["han"] = f"https://{host}:{port}"
     if isinstance(gateway.clock, VirtualClock):
         state["speed"] = gateway.clock.factor
+    state["supply_v"] = gateway.supply_v
+    state["rtc_battery"] = gateway.rtc.battery
     running = gateway.running
     if running is None:
         return state
     device = running.device
+    state["firmware_update"] = running.updater.state
+    state["storage"] = {
+        "logs": asdict(device.storage.logs(device.now(now))),
+        "values": {
+            "used_kib": device.store.used_kib(),
+            "limit_kib": device.administration.settings.value_limit_kib,
+        },
+    }
     state["device_time"] = device.now(now).iso()
     state["device_time_valid"] = device.clock.valid
     state["deviation_ms"] = device.clock.deviation(now) // MILLISECOND

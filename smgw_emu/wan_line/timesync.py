@@ -199,7 +199,7 @@ class TimeLine:
 
     def _apply(self, event: TimeEvent, sample: Sample) -> None:
         kind = event.kind
-        if kind is TimeEventKind.ROUND_TRIP_TOO_LONG:
+        if kind in {TimeEventKind.ROUND_TRIP_TOO_LONG, TimeEventKind.UNCERTAIN}:
             self._log("time-sample-ignored", outcome="F", reason=kind.value)
         elif kind is TimeEventKind.DEVIATION_TOO_LARGE:
             self._log("time-deviation", outcome="F", offset=_seconds(sample.offset))

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from support import world
+from support import own_profile, world
 from wan_lab import METER, SCHEMA, run_lab
 
 from smgw_emu.bench.gwa import AdministratorCard
@@ -33,7 +33,7 @@ from wan.cosem.media import SEALED, XML
 
 OPENSSL = shutil.which("openssl") or ""
 CURL = shutil.which("curl") or ""
-PLAIN = 'extends = "conexa-3.0/v3.87"\n[wan]\ncontent_protection = "optional"\n'
+PLAIN = '[wan]\ncontent_protection = "optional"\n'
 
 
 def pem(certificate):
@@ -61,9 +61,7 @@ class Foreign:
         home = self.folder / "gw"
         self.noted = make_gateway(home, FactoryPlan(self.now, card, self.pki, time_valid=True))
         if self.plain:
-            (home / "own.toml").write_text(PLAIN)
-            config = (home / "config.toml").read_text()
-            (home / "config.toml").write_text(config.replace('"conexa-3.0/v3.87"', '"own.toml"'))
+            own_profile(home, PLAIN)
         self.host = f"{self.noted.id.lower()}.sm"
         return home
 

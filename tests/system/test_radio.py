@@ -465,11 +465,11 @@ def test_the_administrator_switches_the_radio_off_and_on(tmp_path):
     meter = wireless()
 
     async def work(lab):
-        lab.gateway._settings_changed(Settings(), Settings(lmn_wireless=False))
+        lab.gateway.running._settings_changed(Settings(), Settings(lmn_wireless=False))
         await lab.send(meter)
         assert lab.verdicts() == {}
         assert not lab.running.lmn.radios[0].ready
-        lab.gateway._settings_changed(Settings(lmn_wireless=False), Settings())
+        lab.gateway.running._settings_changed(Settings(lmn_wireless=False), Settings())
         await lab.seconds(2)
         await lab.send(meter)
         assert lab.verdicts() == {"accepted": 1}

@@ -10,9 +10,10 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from support import START, run_virtual, world
+from support import START, own_profile, run_virtual, world
 from wan_lab import GATEWAY, METER, run_lab, wan_lab
 
+from secure_state.machine import Cause
 from smgw_emu.bench.gwa import GatewayError
 from smgw_emu.bench.gwa.commission import Commissioning
 from smgw_emu.bench.pki import Role, TestPki, der
@@ -475,12 +476,12 @@ def test_a_wake_up_storm_opens_nothing_and_the_service_goes_on(tmp_path):
 
 
 def test_a_wake_up_to_a_device_that_does_not_run_does_nothing(tmp_path):
-    """W06: no service, no reaction (cyclic restart here; Secure State Boot has no service either)."""
+    """W06: no service, no reaction (Secure State Boot)."""
 
     async def work(lab):
         await lab.until(lambda: bool(lab.gwa.sessions))
         lab.market.wakeup_known(lab.gateway)
-        lab.gateway._fail(SmgwError("a damaged store"))
+        lab.gateway._enter(Cause.IMAGE, "a corrupt kernel")
         lab.gwa.wake_up(lab.id)
         await lab.clock.advance(MINUTE)
         assert lab.gateway.lamps.wakeup_at is None and not lab.gwa.sessions
@@ -629,9 +630,9 @@ def test_own_certificates_are_watched_and_an_expired_set_gets_no_channel(tmp_pat
         names = [e["name"] for e in lab.events()]
         assert names.count("certificate-expiring") >= 3, "TLS, SIG, ENC at 30 days, once each"
         await lab.gateway.power_off()
-        await lab.clock.advance_to(world("2028-03-28T10:00:00Z"))
+        await lab.clock.advance_to(world("2028-03-26T00:00:00Z"))  # the RTC is trusted for 5 days
         await lab.gateway.power_on()
-        await lab.clock.advance(4 * DAY)
+        await lab.clock.advance(5 * DAY)
         assert not lab.gwa.sessions
         assert lab.logged("ist abgelaufen") >= 3
         readings = lab.device.store.count_readings()
@@ -939,8 +940,7 @@ def test_a_schedule_opens_the_channel_and_sni_names_the_server(tmp_path):
     run_lab(tmp_path, work)
 
 
-OWN = """extends = "conexa-3.0/v3.87"
-[wan]
+OWN = """[wan]
 first_delay_s = 600
 alive_s = 3600
 """
@@ -952,9 +952,7 @@ def test_a_first_start_waits_a_random_time_and_alive_is_said_regularly(tmp_path)
     async def work(clock):
         async with wan_lab(tmp_path, clock, on=False) as lab:
             home = lab.gateway.directory
-            (home / "own.toml").write_text(OWN)
-            config = (home / "config.toml").read_text().replace('"conexa-3.0/v3.87"', '"own.toml"')
-            (home / "config.toml").write_text(config)
+            own_profile(home, OWN)
             gateway = Gateway(home, clock)
             await gateway.power_on()
             assert not [line for line in gateway.running.wan.states() if line.state != "closed"]

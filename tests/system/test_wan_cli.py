@@ -75,11 +75,14 @@ def test_a_lab_commissions_a_gateway_on_the_command_line(tmp_path, gwa):
                 time.sleep(0.3)
             assert "0100010800ff" in smgw("emt", "values", "-g", g, "--csv", "-")
             assert json.loads(smgw("emt", "values", "-g", g, "--deliveries"))["findings"] == []
-            image = tmp_path / "fw.img"
-            image.write_bytes(bytes(200_000))
-            out = smgw("gwa", "firmware", "-g", g, device, str(image), "--activate")
-            assert "fw.img geladen (200000 Oktette" in smgw("gwa", "logs", "-g", g, device)
-            assert "200000 of 200000" in out and '"verified": "fw.img"' in out
+            image, key = tmp_path / "fw.img", f"{g}/pki"
+            smgw("firmware", "build", str(image), "--version", "v3.88.0-cc", "--key", key)
+            out = smgw("gwa", "firmware", "-g", g, device, str(image), "--activate",
+                       "--at", "2099-01-01T00:00:00Z")  # fmt: skip
+            size = image.stat().st_size
+            assert f"fw.img geladen ({size} Oktette" in smgw("gwa", "logs", "-g", g, device)
+            assert f"{size} of {size}" in out and '"verified": "fw.img"' in out
+            assert smgw("gwa", "resync", "-g", g, device)
             assert "Messwerte" in smgw("gwa", "logs", "-g", g, device)
             assert "EMU.163.1" in smgw("gwa", "logs", "-g", g, device, "--log", "calibration")
             assert "meter-paired" in smgw("gwa", "events", "-g", g, device)

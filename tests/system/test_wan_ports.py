@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from support import SMGW as COMMAND
-from support import Lab, program, run_virtual
+from support import Lab, own_profile, program, run_virtual
 from tls_lab import NOW, identity, material
 
 from smgw_emu import profiles
@@ -53,11 +53,7 @@ async def until(condition, seconds: float = 10) -> None:
 
 def with_transport(home, transport: str) -> None:
     """Give the gateway a profile of its own that listens on ``transport``."""
-    (home / "own.toml").write_text(
-        f'extends = "conexa-3.0/v3.87"\n[wakeup]\ntransport = "{transport}"\n'
-    )
-    config = (home / "config.toml").read_text()
-    (home / "config.toml").write_text(config.replace('"conexa-3.0/v3.87"', '"own.toml"'))
+    own_profile(home, f'[wakeup]\ntransport = "{transport}"')
 
 
 @pytest.mark.req("WAN-05", "HW-19")

@@ -114,7 +114,7 @@ def test_the_lmc_lamp_needs_a_station_and_synchronised_time(tmp_path):
         await lab.seconds(120)
         assert gateway.lamps.hdlc_station
         assert gateway_state(gateway)["hdlc_station"] is True
-        gateway._set_lamps(synchronised=True)
+        gateway.panel.set(synchronised=True)
         assert leds(gateway.lamps, lab.clock.now(), gateway.profile.leds).lmc
         lab.rack.sim.plug(lab.meters[0], there=False)
         await lab.seconds(60)

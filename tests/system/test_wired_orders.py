@@ -217,13 +217,13 @@ def test_the_interface_is_switched_off_and_on(tmp_path):
 
     async def work(lab):
         await lab.seconds(10)
-        lab.gateway._settings_changed(Settings(), Settings(lmn_wired=False))
+        lab.gateway.running._settings_changed(Settings(), Settings(lmn_wired=False))
         assert not lab.line.stations
         sent = lab.rack.sim.busy_ns
         await lab.seconds(120)
         assert lab.rack.sim.busy_ns == sent
         assert not lab.log("meter-missing")  # who may not speak is not missing
-        lab.gateway._settings_changed(Settings(lmn_wired=False), Settings())
+        lab.gateway.running._settings_changed(Settings(lmn_wired=False), Settings())
         await lab.seconds(60)
         assert ready(lab) == keys_of(lab.meters)
 
@@ -242,7 +242,7 @@ def test_a_meter_profile_that_arrives_later_adopts_the_station(tmp_path):
         with device.store.transaction():
             device.reconfigure(put, device.now(lab.clock.now()))
         put_keys_running(lab, meter)
-        lab.gateway._reconfigured(lab.gateway.config, put)
+        lab.gateway.running._reconfigured(lab.gateway.config, put)
         await lab.seconds(20)
         assert ready(lab) == keys_of(lab.meters)
 

@@ -4,12 +4,12 @@ Theory of operation. ZAmax is 3 % of the smallest billing-relevant period, 27 s 
 
 * **No valid time** (first start, after a fault): the first authentic sample sets the clock; its
   deviation is not limited, nor is condition 2 below asked (3.2.6.3.4, fn 5).
-* **Valid time**: a sample counts only if ``RTT < ZAmax`` (condition 1; else the GWA finds an entry
-  in the log) and ``|ZA| + RTT/2 < ZAmax`` (condition 2). The clock is corrected by ZA. A sample
-  that breaks condition 2 means the limit was overstepped: calibration log, the GWA is informed,
-  values are marked. Such a synchronisation is not valid, so the clock waits for the administrator
-  (:meth:`command`; the next sample then sets it as in a fault, fn 5); ``on_deviation = "correct"``
-  takes the server for the truth at once.
+* **Valid time**: a sample counts only if ``RTT < ZAmax`` (condition 1) and
+  ``|ZA| + RTT/2 < ZAmax`` (condition 2); else the GWA finds an entry in the log. The clock is
+  corrected by ZA. ``|ZA| > ZAmax`` means the limit was overstepped (exactly 27.0 s does not,
+  SEC-11): calibration log, the GWA is informed, values are marked. Such a synchronisation is not
+  valid, so the clock waits for the administrator (:meth:`command`; the next sample then sets it as
+  in a fault, fn 5); ``on_deviation = "correct"`` takes the server for the truth at once.
 * **Silence**: after ``T = warning * period * tolerance / drift`` without a valid synchronisation
   the GWA is alarmed and the calibration log gets an entry. After ``invalid_after_s`` (GW-N11), or
   when the drift may have used up the whole of ZAmax (T / warning), time counts as invalid. The two
@@ -34,6 +34,7 @@ class TimeEventKind(StrEnum):
     SET = "clock set by the first authentic time"
     CORRECTED = "clock corrected"
     ROUND_TRIP_TOO_LONG = "measurement discarded: round-trip time"
+    UNCERTAIN = "measurement discarded: deviation and half the round trip reach the limit"
     DEVIATION_TOO_LARGE = "deviation above the limit"
     ALARM = "no valid synchronisation within T"
     INVALID = "time is no longer valid"
@@ -131,13 +132,16 @@ class TimeKeeper:
             kind = TimeEventKind.SET
         else:
             kind = TimeEventKind.CORRECTED
-            if abs(sample.offset) + sample.round_trip // 2 >= limit:
+            if abs(sample.offset) > limit:
                 if not self.deviating:
                     large = TimeEventKind.DEVIATION_TOO_LARGE
-                    events.append(TimeEvent(large, sample.offset, True, sample.round_trip))
+                    events.append(TimeEvent(large, 0, True, sample.round_trip))
                 if self._limits.on_deviation == "hold":
                     self.deviating = True
                     return events
+            elif abs(sample.offset) + sample.round_trip // 2 >= limit:
+                doubt = TimeEventKind.UNCERTAIN
+                return [TimeEvent(doubt, 0, self.valid, sample.round_trip)]
         self.valid, self._alarmed, self._commanded, self.deviating = True, False, False, False
         self.last_sync = self._since = now
         return [*events, TimeEvent(kind, sample.offset, True, sample.round_trip)]

@@ -19,7 +19,7 @@ from wan.admin.contract_object import CONTRACT
 from wan.admin.image_object import IMAGES
 from wan.admin.log_object import LOGS
 from wan.admin.meter_object import METER, ORDERS
-from wan.admin.objects import CLOCK, GATEWAY, SETTINGS, VERSIONS
+from wan.admin.objects import CLOCK, GATEWAY, SETTINGS, SYNCHRONISE, VERSIONS
 from wan.admin.profiles import ProfileTable
 from wan.admin.security_object import SECURITY
 from wan.cosem.classes import load_classes
@@ -290,6 +290,10 @@ class GatewaySession:
             raise ConfigError(f"no order {order!r}; there are: {', '.join(numbers)}")
         ldev = f"{meter.lower()}.sm"
         return await self.call_later(65005, METER, numbers[order], ldev=ldev)
+
+    async def synchronise(self) -> None:
+        """Have the gateway set its clock now, whatever the deviation (SEC-14)."""
+        await self.call(8, CLOCK, SYNCHRONISE)
 
     async def self_test(self) -> MethodResponse:
         """Run a self-test and wait for its result."""
