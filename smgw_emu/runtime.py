@@ -372,7 +372,7 @@ class Runtime:
 
     def _logs_grown(self) -> None:
         """Inside a write: look when the transaction is over."""
-        self._f.clock.call_at(self._f.clock.now(), self._look_at_logs)
+        asyncio.get_running_loop().call_soon(self._look_at_logs)
 
     def _look_at_logs(self) -> None:
         if self.device.store.closed:

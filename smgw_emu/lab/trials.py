@@ -16,7 +16,7 @@ from smgw_emu.gateway import Gateway
 from smgw_emu.lab.firmware import corrupt, swap
 
 MAX_EVENTS, MAX_EVENT_SECONDS = 100_000, 86_400
-_BATCH = 500  # own choice: events written before others get a turn
+_BATCH = 50  # own choice: events written before others get a turn
 
 
 class PowerOrder(msgspec.Struct, forbid_unknown_fields=True):
