@@ -34,6 +34,11 @@ PASSWORD = "correct horse"
 SMGW = str(Path(sys.executable).with_name("smgw"))
 
 
+def scratch() -> str | None:
+    """Where many small files are written quickly: memory, if the host has it."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
 def world(text: str) -> WorldTime:
     """Return a world time from its ISO form."""
     return WorldTime(parse_device_time(text).ns)

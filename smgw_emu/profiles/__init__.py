@@ -9,6 +9,7 @@ checks (architecture, section 7).
 from __future__ import annotations
 
 import tomllib
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -397,14 +398,19 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _read(name: str, folder: Path | None) -> dict[str, Any]:
-    if folder is not None and name.endswith(".toml"):
-        try:
-            text = (folder / name).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ProfileError(f"cannot read profile {folder / name}: {error}") from error
-    else:
-        text = _built_in(name)
+    if folder is None or not name.endswith(".toml"):
+        return _built_in_table(name)
+    try:
+        text = (folder / name).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"cannot read profile {folder / name}: {error}") from error
     return _parse(text, name)
+
+
+@lru_cache(maxsize=32)
+def _built_in_table(name: str) -> dict[str, Any]:
+    """Return the whole table of a built-in profile; nobody changes it."""
+    return _parse(_built_in(name), name)
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:
@@ -413,7 +419,7 @@ def _parse(text: str, name: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"profile {name!r}: {error}") from error
     parent = table.pop("extends", None)
-    return table if parent is None else _merge(_read(str(parent), None), table)
+    return table if parent is None else _merge(_built_in_table(str(parent)), table)
 
 
 def _built_in(name: str) -> str:
