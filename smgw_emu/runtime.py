@@ -282,7 +282,12 @@ class Runtime:
         self.wan.stop(orderly=False)
 
     def guard(self, work: Callable[[], None]) -> None:
-        """Run a step of the core; a broken store becomes a device state, not a traceback."""
+        """Run a step of the core; a broken store becomes a device state, not a traceback.
+
+        What comes late, after the power went, has nothing left to do.
+        """
+        if self.device.store.closed:
+            return
         try:
             work()
         except StoreError as error:

@@ -41,18 +41,23 @@ class CertificateWatch:
         self._clock = clock
         self._guard = guard
         self._timer: Timer | None = None
+        self._over = False
 
     def stop(self) -> None:
         """Look no more."""
+        self._over = True
         if self._timer is not None:
             self._timer.cancel()
 
     def look(self) -> None:
         """Look now, and again after a pause; without valid time nothing can be said."""
-        self.stop()
+        if self._timer is not None:
+            self._timer.cancel()
         now = self._device.now(self._clock.now())
         if self._device.clock.valid:
             self._guard(lambda: self._check(now))
+        if self._over:
+            return  # the look has found that the store is gone
         self._timer = self._clock.call_at(self._clock.now() + _PAUSE, self.look)
 
     def _check(self, now: DeviceTime) -> None:

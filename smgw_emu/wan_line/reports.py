@@ -147,19 +147,21 @@ class Notices:
         self._guard = guard
         self._wake = wake
         self._lost = 0
+        self._over = False
         self._timer: Timer | None = None
         self.limit = MAX_EVENTS
         device.logbooks.notify = self._notify
 
     def stop(self) -> None:
         """Tell nothing more."""
+        self._over = True
         self._device.logbooks.notify = None
         if self._timer is not None:
             self._timer.cancel()
 
     def say_alive(self) -> None:
         """Tell regularly that the gateway lives, if the profile asks for it."""
-        if not self._alive_s:
+        if not self._alive_s or self._over:
             return
         now = self._device.now(self._clock.now())
         waiting = self._outbox.count()

@@ -445,7 +445,11 @@ class WanSide:
             self._clock,
             protection,
             self._hooks.guard,
-            lambda: not self._switching and (self._delivers or profile.role == "GWA"),
+            lambda: (
+                not self._over
+                and not self._switching
+                and (self._delivers or profile.role == "GWA")
+            ),
         )
 
     def _time_over_https(
@@ -525,6 +529,8 @@ class WanSide:
             self.on_storage(critical=level.critical, administrator=administrator)
 
         self._hooks.guard(work)
+        if self._over:
+            return  # the look has found that the store is gone
         self._storage = self._clock.call_at(self._clock.now() + DAY // 96, self.watch_storage)
 
     # -- certificates ----------------------------------------------------------------------

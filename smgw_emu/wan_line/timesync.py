@@ -72,6 +72,7 @@ class TimeLine:
         self._stream: TlsStream | None = None
         self.last: Sample | None = None
         self.synchronised = False
+        self._over = False
         self.on_first: Callable[[], None] = lambda: None
         self.on_deviation: Callable[[str], None] = lambda _text: None
         self.on_silence: Callable[[str], None] = lambda _text: None
@@ -88,7 +89,8 @@ class TimeLine:
         self.ask()
 
     def stop(self) -> None:
-        """Forget timers."""
+        """Forget timers; nothing is asked any more."""
+        self._over = True
         for timer in (self._timer, self._silence, self._answer):
             if timer is not None:
                 timer.cancel()
@@ -107,6 +109,8 @@ class TimeLine:
 
     def ask(self) -> None:
         """Synchronise now, and again after the interval (a minute while time is not valid)."""
+        if self._over:
+            return
         steady = self.keeper.valid and not self.keeper.commanded
         pause = self._interval_s() if steady else self._limits.min_poll_s
         if self._timer is not None:
@@ -239,7 +243,7 @@ class TimeLine:
             self._silence.cancel()
             self._silence = None
         due = self.keeper.next_deadline()
-        if due is not None:
+        if due is not None and not self._over:
             self._silence = self._clock.call_at(due, self._silent)
 
     def _silent(self) -> None:
