@@ -24,6 +24,7 @@ from pathlib import Path
 import structlog
 from market_bench import bench_commissioning, bench_delivery, bench_fleet
 from radio_bench import bench_radio
+from states_bench import bench_states
 from tariff_bench import bench_month, bench_year
 from wan_bench import bench_cms, bench_module, bench_tls
 from wired_bench import bench_wired
@@ -328,6 +329,7 @@ if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     bench_sml()
     bench_leds()
+    bench_states(row, rates)
     bench_cms(row, rates)
     bench_module(row, rates)
     bench_tls(row)

@@ -446,9 +446,7 @@ class WanSide:
             protection,
             self._hooks.guard,
             lambda: (
-                not self._over
-                and not self._switching
-                and (self._delivers or profile.role == "GWA")
+                not self._over and not self._switching and (self._delivers or profile.role == "GWA")
             ),
         )
 

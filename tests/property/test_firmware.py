@@ -9,12 +9,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from fuzz import fuzz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
 from support import scratch
 
 from firmware.chain import BootError, boot
@@ -67,7 +67,9 @@ def test_a_package_holds_what_was_put_in():
     assert package.signed and package.octets == len(GOOD)
     assert package.read("kernel") == b"k" * 40 and package.read("application") == APPLICATION
     package.check()
-    digests = [hashlib.sha256(package.read(n)).digest() for n in ("kernel", "rootfs", "application")]
+    digests = [
+        hashlib.sha256(package.read(n)).digest() for n in ("kernel", "rootfs", "application")
+    ]
     assert package.manifest.hash == hashlib.sha256(b"".join(digests)).hexdigest()
 
 
@@ -118,7 +120,9 @@ def test_versions_are_three_numbers(text):
         key = version_key(text)
     except PackageError:
         return
-    assert len(key) == 3 and text.lstrip("v").split("-")[0] == ".".join(text.lstrip("v").split("-")[0].split("."))
+    assert len(key) == 3 and text.lstrip("v").split("-")[0] == ".".join(
+        text.lstrip("v").split("-")[0].split(".")
+    )
 
 
 def test_versions_compare_by_number():
@@ -195,8 +199,16 @@ def test_the_chain_against_the_manual(tmp_path):
     case("application", lambda f: corrupt(f, "a", "application"), Cause.BOOT_CHECK)
     case("empty", lambda f: f.path("a").unlink(), Cause.IMAGE)
     case("noise", lambda f: f.path("a").write_bytes(b"noise"), Cause.IMAGE)
-    case("cut", lambda f: f.path("a").write_bytes(f.path("a").read_bytes()[:SIGNED_PART + 50]), Cause.IMAGE)
-    case("foreign", lambda f: f.path("a").write_bytes(small("v3.87.0-cc", maker=FOREIGN)), Cause.BOOT_CHECK)
+    case(
+        "cut",
+        lambda f: f.path("a").write_bytes(f.path("a").read_bytes()[: SIGNED_PART + 50]),
+        Cause.IMAGE,
+    )
+    case(
+        "foreign",
+        lambda f: f.path("a").write_bytes(small("v3.87.0-cc", maker=FOREIGN)),
+        Cause.BOOT_CHECK,
+    )
     case("other version", lambda f: f.path("a").write_bytes(small("v3.87.1-cc")), Cause.VERSION)
     case("expectation", lambda f: f.change(expected="v9.9.9"), Cause.VERSION)
     case("product", lambda f: f.change(product="another"), Cause.BOOT_CHECK)
@@ -212,7 +224,7 @@ def unreadable_profile():
     return sign_package(build(Manifest(MODEL, "v3.87.0-cc"), images), MAKER.signer())
 
 
-@fuzz((lambda: __import__("msgspec").json.encode({"active": "a", "expected": "v3.87.0-cc", "product": MODEL}))())
+@fuzz(msgspec.json.encode({"active": "a", "expected": "v3.87.0-cc", "product": MODEL}))
 def test_any_boot_record_ends_the_chain_with_a_cause_or_boots(data):
     """Bytes of the boot record: defined, never a traceback."""
     _FLASH.directory.joinpath("boot.json").write_bytes(data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -102,7 +104,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def history_is_a_chain(self):
         log = list(self.states.history)
-        assert all(a.at <= b.at for a, b in zip(log, log[1:], strict=False))
+        assert all(a.at <= b.at for a, b in itertools.pairwise(log))
         assert all(t.entered or t.text in list(Exit) for t in log)
 
 

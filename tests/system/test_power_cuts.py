@@ -61,8 +61,15 @@ class Trial:
         self.version = 100
         self.sent = 0  # octets of the image that were acknowledged
         self.image = ""
-        self.seen: list[tuple[int, str]] = []  # log entries that were there, outside any transaction
-        self.jobs = {"update": self.update, "log": self.log, "keys": self.keys, "deliver": self.deliver}
+        self.seen: list[
+            tuple[int, str]
+        ] = []  # log entries that were there, outside any transaction
+        self.jobs = {
+            "update": self.update,
+            "log": self.log,
+            "keys": self.keys,
+            "deliver": self.deliver,
+        }
         self.done = dict.fromkeys(self.jobs, 0)
 
     async def session(self):
@@ -170,7 +177,9 @@ def test_no_power_cut_loses_what_was_acknowledged(tmp_path, seed):
             trial = Trial(lab, seed)
             for _ in range(CUTS):
                 await trial.round()
-            assert all(trial.done.values()), f"every kind of work was finished now and then: {trial.done}"
+            assert all(trial.done.values()), (
+                f"every kind of work was finished now and then: {trial.done}"
+            )
             lab.gwa.sessions.clear()
             await lab.gateway.power_off()
             await lab.gateway.power_on()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+
 import httpx
 import pytest
 from state_lab import BLINK, DARK, STEADY, limit, rhythm, settle, state
@@ -454,7 +457,7 @@ def test_a_damaged_store_restarts_again_and_again_and_boots_when_it_is_whole(hom
             entered = [t for t in gateway.states.history if t.entered]
             assert len(entered) == 6, "a turn of 20 s each"
             held = list(edges)
-            lit = [b[0] - a[0] for a, b in zip(held, held[1:], strict=False) if a[1].pwr]
+            lit = [b[0] - a[0] for a, b in itertools.pairwise(held) if a[1].pwr]
             assert max(lit) <= 500 * 10**6
             (home / "state.db").write_bytes(whole)
             await clock.advance(90 * SECOND)
@@ -533,16 +536,14 @@ def test_the_stream_of_lamps_gives_every_edge(home):
         async with Lab(home, clock) as lab:
             control = ControlServer(lab.gateway, "127.0.0.1", 0)
             url = await control.start()
-            seen = []
-            async with httpx.AsyncClient(trust_env=False) as client:
-                async with client.stream("GET", f"{url}/leds/stream") as answer:
-                    rows = answer.aiter_lines()
-                    import json
-
-                    seen.append(json.loads(await anext(rows)))
-                    await clock.advance(2 * SECOND)
-                    for _ in range(4):
-                        seen.append(json.loads(await anext(rows)))
+            async with (
+                httpx.AsyncClient(trust_env=False) as client,
+                client.stream("GET", f"{url}/leds/stream") as answer,
+            ):
+                rows = answer.aiter_lines()
+                first = await anext(rows)
+                await clock.advance(2 * SECOND)
+                seen = [json.loads(first), *[json.loads(await anext(rows)) for _ in range(4)]]
             begin = world(START).ns
             assert [(row["ns"] - begin) // 10**6 for row in seen] == [0, 500, 1000, 1500, 2000]
             assert [row["leds"]["pwr"] for row in seen] == [True, False, True, False, True]

@@ -14,6 +14,7 @@ import pytest
 from support import SMGW, new_gateway, program
 from support import smgw as run
 
+
 def smgw(*arguments, code=0):
     result = run(*arguments)
     assert result.returncode == code, (arguments, result.stdout, result.stderr)
@@ -28,9 +29,7 @@ def gateway(tmp_path):
     folder = tmp_path / "gateway"
     new_gateway(folder)
     trace = tmp_path / "lamps.vcd"
-    with program(
-        SMGW, "run", str(folder), "--lamp-trace", str(trace), wait_for="ready"
-    ):
+    with program(SMGW, "run", str(folder), "--lamp-trace", str(trace), wait_for="ready"):
         yield folder
     assert trace.read_text().startswith("$date")
 
@@ -55,7 +54,11 @@ def test_power_firmware_and_repair_on_the_command_line(gateway, tmp_path):
     assert "NOT signed" in out
     assert smgw("firmware", "sign", package, "--key", key).endswith("signed\n")
     shown = json.loads(smgw("firmware", "show", package, "--key", key))
-    assert (shown["version"], shown["kind"], shown["images_whole"]) == ("v3.90.0-cc", "security", True)
+    assert (shown["version"], shown["kind"], shown["images_whole"]) == (
+        "v3.90.0-cc",
+        "security",
+        True,
+    )
     assert shown["signature"] == "the manufacturer's" and len(shown["hash"]) == 64
     assert "A  active   v3.87.0-cc    whole" in smgw("firmware", "status", where)
     smgw("firmware", "corrupt", where, "a", "kernel")

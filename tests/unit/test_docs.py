@@ -48,6 +48,12 @@ def test_the_tariffs_page_matches_the_use_cases_and_names_every_parameter():
         assert f"`{field.name}`" in text, field.name
 
 
+def test_the_states_page_matches_the_tables_and_the_lamp_model():
+    """docs/secure-states.md is what tools/states_page.py writes."""
+    module = tool("states_page")
+    assert module.PAGE.read_text() == module.render()
+
+
 def test_links_of_the_readme_and_docs_exist():
     """No dead link between our pages."""
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):

@@ -97,7 +97,7 @@ led = "smgw:green:tls"
 
 
 def test_kernel_leds_are_taken_from_their_trigger_and_left_safe(tmp_path):
-    """brightness 0 or max_brightness; written only when it changes."""
+    """Brightness 0 or max_brightness; written only when it changes."""
     act, tls = kernel_led(tmp_path, "ACT"), kernel_led(tmp_path, "smgw:green:tls", "1")
     (tmp_path / "pins.toml").write_text(PINS)
     sink = open_pins(read_pins(tmp_path / "pins.toml"), tmp_path)
@@ -169,7 +169,9 @@ def test_a_trace_read_by_somebody_elses_program_is_the_recording(tmp_path_factor
         signal = found[f"smgw.{name}"]
         for at, state in states:
             assert signal[at] == str(int(getattr(state, name)))
-    assert recording_of(sink) is recording and [s for _, s in recording.edges] == [s for _, s in states]
+    assert recording_of(sink) is recording and [s for _, s in recording.edges] == [
+        s for _, s in states
+    ]
 
 
 def test_closing_goes_through_whatever_fails():
@@ -201,5 +203,3 @@ def test_the_front_keeps_its_shape(state, cause):
     colour = draw(edge, "CONEXA 3.0  ETHE0399000001  v3.87.0-cc")
     assert [re.sub(r"\x1b\[\d+m", "", line) for line in colour] == plain
     assert sum(line.count("●") for line in plain) == sum(state)
-
-
