@@ -1,4 +1,4 @@
-"""Speed of a device that only lives: 30 days with daily self-tests, an idle device, boot and package checks."""
+"""Speed of a device that only lives: 30 days, an idle device, lamps, package checks."""
 
 from __future__ import annotations
 

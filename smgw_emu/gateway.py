@@ -158,9 +158,10 @@ class Gateway:
             await self._power_on()
 
     async def _power_on(self) -> None:
-        if not MIN_SUPPLY_V <= self.supply_v <= MAX_SUPPLY_V:
+        if self.running is not None or not MIN_SUPPLY_V <= self.supply_v <= MAX_SUPPLY_V:
             return
         self._stop_timers()
+        self._close_store()  # a state without any function had left it open
         self.states.power_off()
         dark = self.profile.boot.dark_s
         if dark:
@@ -172,6 +173,8 @@ class Gateway:
 
     async def power_off(self, *, orderly: bool = True) -> None:
         """Stop; ``orderly=False`` is a power cut: nothing is said, nothing is written."""
+        if self._task is not None:
+            self._task.cancel()  # a restart that was about to happen
         async with self._steps:
             await self._power_off(orderly=orderly)
 
@@ -180,11 +183,14 @@ class Gateway:
         self._stop_timers()
         if running is not None:
             await running.stop(orderly=orderly)
+        self._close_store()
+        self.hsm.power_off()
+        self.panel.reset(phase=BootPhase.OFF)
+
+    def _close_store(self) -> None:
         if self._store is not None:
             self._store.close()
             self._store = None
-        self.hsm.power_off()
-        self.panel.reset(phase=BootPhase.OFF)
 
     async def set_supply(self, volts: float) -> None:
         """Change the mains voltage: outside its range the device goes off, back in it boots."""

@@ -120,6 +120,7 @@ class Runtime:
         self._time = time
         self._link = frame.config.link
         self._wakeup_task: asyncio.Task[None] | None = None
+        self._over = False
         config, clock, profile = frame.config, frame.clock, frame.profile
         self.keys = KeyRing(frame.hsm, store)
         administration = Administration(config, store)
@@ -245,7 +246,9 @@ class Runtime:
         self.self_test.power_on(world)
         self.lmn.start()
         self.follow_time()
-        self.device.storage.logs(self._now())
+        self._look_at_logs()
+        if self._over:
+            return  # full logs: there is no function any more
         self.wan.link = self._link
         self._f.lamps.set(mobile=MobileSignal(self._link.modem))
         self.wan.start()
@@ -262,6 +265,7 @@ class Runtime:
 
     async def stop(self, *, orderly: bool) -> None:
         """Stop; without order nothing is said and nothing is written."""
+        self._over = True
         self.lmn.stop(orderly=False)
         if self.wakeup is not None:
             self.wakeup.stop()
@@ -275,6 +279,7 @@ class Runtime:
 
     def drop(self) -> None:
         """Stop at once, from within a step of the core: a state without any function."""
+        self._over = True
         self.lmn.stop(orderly=False)
         if self.wakeup is not None:
             self.wakeup.stop()
@@ -323,7 +328,9 @@ class Runtime:
         self.guard(work)
 
     async def enforce(self) -> None:
-        """Serve what the states allow, and nothing else."""
+        """Serve what the states allow, and nothing else; a device that has ended serves nothing."""
+        if self._over:
+            return
         self.restrict()
         await self.han.allow(self._f.states.allows(Function.HAN))
         self._show_ports()
@@ -380,7 +387,7 @@ class Runtime:
         asyncio.get_running_loop().call_soon(self._look_at_logs)
 
     def _look_at_logs(self) -> None:
-        if self.device.store.closed:
+        if self._over or self.device.store.closed:
             return
 
         def work() -> None:

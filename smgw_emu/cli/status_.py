@@ -76,6 +76,13 @@ def _rows(state: dict[str, Any]) -> list[tuple[str, str]]:
         test = state["self_test"]
         rows.append(("self-test", f"{test['state']}: {test['result'] or 'not yet finished'}"))
         rows.append(("readings", str(state["readings"])))
+        logs, values = state["storage"]["logs"], state["storage"]["values"]
+        limit = f" of {values['limit_kib']}" if values["limit_kib"] else ""
+        rows.append(("storage", (f"logs {logs['used_kib']} of {logs['limit_kib']} KiB, "
+                     f"values {values['used_kib']}{limit} KiB")))  # fmt: skip
+        rows.append(("update", state["firmware_update"]))
+    if not state["rtc_battery"]:
+        rows.append(("RTC", "battery EMPTY: the time goes with the power"))
     if state.get("wakeup"):
         rows.append(("wake-up", _wakeup_text(state["wakeup"])))
     rows += _wan_rows(state.get("wan"))
