@@ -34,6 +34,8 @@ class GpioLeds:
         ConfigError: no library, no chip, no right, or a line is in use.
     """
 
+    live = True
+
     def __init__(
         self, chip: str, lines: Mapping[str, Line], request: Callable[..., Any] | None = None
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from smgw_emu.core.instants import WorldTime
@@ -10,7 +11,11 @@ from smgw_emu.core.leds import DARK, Leds
 
 
 class LedSink(Protocol):
-    """Shows lamps."""
+    """Shows lamps; ``live``: it must be told every edge at its moment."""
+
+    @property
+    def live(self) -> bool:
+        """Whether an edge that is told late is wrong."""
 
     def show(self, now: WorldTime, lamps: Leds) -> None:
         """Show from ``now`` on; called once per change."""
@@ -24,18 +29,41 @@ class LedSink(Protocol):
 class RecordingLeds:
     """Keeps the last edges with their world time (HW-10).
 
+    A recording needs nobody to wake up for an edge: what happened since it was told last follows
+    from the lamp model, and is filled in when somebody reads. So a lamp that blinks costs no time
+    when time runs fast.
+
     Args:
         limit: edges kept.
+
+    Attributes:
+        live: it must be told every edge at its moment; a recording need not.
+        refresh: fills in what has happened since; set by who drives it.
     """
 
+    live = False
+
     def __init__(self, limit: int = 10_000) -> None:
-        self.edges: deque[tuple[WorldTime, Leds]] = deque(maxlen=limit)
-        self.lamps = DARK
+        self._edges: deque[tuple[WorldTime, Leds]] = deque(maxlen=limit)
+        self._lamps = DARK
+        self.refresh: Callable[[], None] = lambda: None
+
+    @property
+    def edges(self) -> deque[tuple[WorldTime, Leds]]:
+        """The last edges, oldest first."""
+        self.refresh()
+        return self._edges
+
+    @property
+    def lamps(self) -> Leds:
+        """The lamps now."""
+        self.refresh()
+        return self._lamps
 
     def show(self, now: WorldTime, lamps: Leds) -> None:
         """Record an edge."""
-        self.lamps = lamps
-        self.edges.append((now, lamps))
+        self._lamps = lamps
+        self._edges.append((now, lamps))
 
     def close(self) -> None:
         """Nothing to leave."""
@@ -50,6 +78,11 @@ class SeveralSinks:
 
     def __init__(self, *sinks: LedSink) -> None:
         self.sinks = sinks
+
+    @property
+    def live(self) -> bool:
+        """Whether one of them is."""
+        return any(sink.live for sink in self.sinks)
 
     def show(self, now: WorldTime, lamps: Leds) -> None:
         """Tell each."""

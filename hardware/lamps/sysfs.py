@@ -22,6 +22,8 @@ class SysfsLeds:
         ConfigError: there is no such LED, or it may not be written.
     """
 
+    live = True
+
     def __init__(self, names: Mapping[str, tuple[str, bool]], root: Path) -> None:
         self._leds: dict[str, tuple[Path, bytes, bool]] = {}
         self._level: dict[str, bool] = {}

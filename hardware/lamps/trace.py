@@ -21,6 +21,8 @@ class LampTrace:
         ConfigError: it cannot be written.
     """
 
+    live = True
+
     def __init__(self, path: Path) -> None:
         try:
             self._file = path.open("w", encoding="ascii")

@@ -357,14 +357,14 @@ class ControlServer:
             return msgspec.json.encode(shown) + b"\n"
 
         async def lines() -> AsyncIterator[bytes]:
-            panel.watchers.append(see)
+            end = panel.watch(see)
             try:
                 now = gateway.clock.now()
                 yield line(now, leds(panel.state, now, panel.times))
                 while True:
                     yield line(*await edges.get())
             finally:
-                panel.watchers.remove(see)
+                end()
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
