@@ -14,6 +14,7 @@ from smgw_emu.core.errors import SmgwError
 from smgw_emu.core.instants import SECOND
 from smgw_emu.gateway import Gateway
 from smgw_emu.lab.firmware import corrupt, swap
+from smgw_emu.transport.clock import sleep
 
 MAX_EVENTS, MAX_EVENT_SECONDS = 100_000, 86_400
 _BATCH = 50  # own choice: events written before others get a turn
@@ -134,24 +135,21 @@ async def burst(gateway: Gateway, order: EventOrder) -> int:
 
     A device that stops meanwhile takes no more.
     """
-    clock, start = gateway.clock, gateway.clock.now()
+    clock, running = gateway.clock, gateway.running
     pause = int(order.seconds * SECOND) // order.count
     written = 0
-    while written < order.count:
-        running = gateway.running
-        if running is None:
-            break
-        due = order.count if not pause else (clock.now() - start) // pause + 1
-        for _ in range(min(due, order.count, written + _BATCH) - written):
-            if gateway.running is not running:
-                return written
-            now = running.device.now(clock.now())
-            text = f"{order.text} {written + 1}/{order.count}"
-            running.guard(
-                lambda now=now, text=text, log=running.device.logbooks: log.write(  # type: ignore[misc]
-                    "security-event", now, outcome="F", text=text
-                )
+    while running is not None and gateway.running is running and written < order.count:
+        written += 1
+        now = running.device.now(clock.now())
+        text = f"{order.text} {written}/{order.count}"
+        log = running.device.logbooks
+        running.guard(
+            lambda now=now, text=text, log=log: log.write(  # type: ignore[misc]
+                "security-event", now, outcome="F", text=text
             )
-            written += 1
-        await asyncio.sleep(0 if not pause else 0.01)
+        )
+        if pause:
+            await sleep(clock, pause)
+        elif written % _BATCH == 0:
+            await asyncio.sleep(0)
     return written
