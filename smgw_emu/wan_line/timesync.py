@@ -97,8 +97,9 @@ class TimeLine:
 
     def set_valid(self, *, valid: bool) -> None:
         """The lab has moved the device clock."""
-        self.keeper.valid = valid
-        self._watch_silence()
+        self.keeper.set_valid(self._clock.now(), valid=valid)
+        if self.line is not None or self.https is not None:
+            self._watch_silence()
 
     def resync(self) -> None:
         """The administrator wants the time set now, whatever the deviation (A6, SEC-14)."""

@@ -247,3 +247,13 @@ class Device(RuleBasedStateMachine):
 
 TestDevice = Device.TestCase
 TestDevice.settings = settings(max_examples=EXAMPLES, stateful_step_count=20)
+
+
+def test_a_clock_set_by_the_lab_after_days_without_time_stays_valid():
+    """Found by the machine above: old silence made the time invalid again at once."""
+    device = Device()
+    device.begin()
+    device.time_passes(2 * DAY)
+    device.device_time(True, -3600_000)
+    device.is_in_a_state_the_manual_allows()
+    device.teardown()

@@ -112,6 +112,12 @@ class TimeKeeper:
         """Silence after which time is invalid, nanoseconds."""
         return self._limits.invalid_after_s * SECOND or self.holdover
 
+    def set_valid(self, now: WorldTime, *, valid: bool) -> None:
+        """Somebody else has set the clock; silence counts from a valid time on."""
+        self.valid = valid
+        if valid:
+            self._since, self._alarmed, self.deviating = now, False, False
+
     @property
     def commanded(self) -> bool:
         """Whether the administrator waits for a synchronisation."""
