@@ -33,7 +33,7 @@ _HOME = Path(_TEMPLATE.name) / "gateway"
 LIMITS = """[retention]
 log_capacity_kib = 400
 """
-EXAMPLES = {"dev": 15, "ci": 40, "soak": 400}[
+EXAMPLES = {"dev": 30, "ci": 150, "soak": 1500}[
     os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev")
 ]
 
