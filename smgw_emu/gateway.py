@@ -38,10 +38,11 @@ from smgw_emu.core.leds import BootPhase, LedState, SecureState
 from smgw_emu.core.logbook import Logbooks
 from smgw_emu.core.rtc import Rtc
 from smgw_emu.core.store import Store
+from smgw_emu.frame import Frame
 from smgw_emu.lamp_panel import LampPanel
 from smgw_emu.lmn_side import Plug, Protocol
 from smgw_emu.profiles import Profile, ProfileError, load
-from smgw_emu.runtime import Frame, Runtime
+from smgw_emu.runtime import Runtime
 from smgw_emu.transport.clock import Clock, Timer
 
 _log = structlog.get_logger("gateway")
@@ -202,12 +203,6 @@ class Gateway:
         elif good and not before:
             await self.power_on()
 
-    async def restart(self) -> None:
-        """Stop in order and boot again."""
-        async with self._steps:
-            await self._power_off(orderly=True)
-            await self._power_on()
-
     def _later(self, step: Callable[[], object]) -> None:
         """Run a step of power as a task: it comes from within the core or from a timer."""
 
@@ -318,7 +313,7 @@ class Gateway:
             "secure state", state=rule.state, cause=cause, found=text
         )
         if running is not None and rule.exit is not Exit.RESTART:
-            running.note_cause(cause, text, entered=True)
+            running.watch.note(cause, text, entered=True)
         if rule.exit is Exit.TERMINAL:
             self._latch(cause, text)
         if dead:
@@ -327,7 +322,7 @@ class Gateway:
                 due = now + self.profile.boot.restart_s * SECOND
                 self._phase_timer = self.clock.call_at(due, lambda: self._later(self._restart))
         elif running is not None:
-            running.restrict()
+            running.watch.restrict()
         self._show_state()
 
     def _left(self, cause: Cause) -> None:
@@ -335,9 +330,9 @@ class Gateway:
         running = self.running
         if running is None:
             return
-        running.note_cause(cause, "", entered=False)
+        running.watch.note(cause, "", entered=False)
         self._show_state()
-        self._later(running.enforce)
+        self._later(running.watch.enforce)
 
     def _show_state(self) -> None:
         now = self.clock.now()
@@ -385,7 +380,7 @@ class Gateway:
             trusted = device.clock.valid if valid is None else valid
             running.guard(lambda: device.set_clock(now, shown, valid=trusted))
             running.wan.time.set_valid(valid=trusted)
-            running.follow_time()
+            running.watch.follow_time()
         running.save_clock()
         running.rearm()
 

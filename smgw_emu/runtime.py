@@ -2,27 +2,21 @@
 
 Built at every start from flash, store and module, dropped with the power. What belongs to the
 hardware (lamps, flash, RTC, security module, the cables of the lab) is the gateway's and comes in
-as :class:`Frame`.
+as :class:`~smgw_emu.frame.Frame`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
 import structlog
 
 from firmware.chain import Booted
-from firmware.flash import Flash
 from firmware.update import Due, Updater
-from hardware.separation import Probe
 from hsm_sim import Purpose, SecurityModuleError
-from hsm_sim.interface import KeyModule
 from hsm_sim.slots import gwa_key
-from secure_state.machine import Cause, Exit, Function, SecureStates
+from secure_state.machine import Cause, Exit
 from secure_state.selftest import SelfTest, SelfTestResult
 from smgw_emu.core.administration import Administration
 from smgw_emu.core.config import GatewayConfig, Link, Wakeup
@@ -34,15 +28,13 @@ from smgw_emu.core.instants import HOUR, DeviceTime, WorldTime
 from smgw_emu.core.leds import AdminChannel, MobileSignal
 from smgw_emu.core.outbox import Outbox
 from smgw_emu.core.rtc import Reading as ClockReading
-from smgw_emu.core.rtc import Rtc
 from smgw_emu.core.store import Store
 from smgw_emu.core.wan_profiles import Settings
+from smgw_emu.frame import Frame
 from smgw_emu.han_line import HanLine, HanParts
-from smgw_emu.lamp_panel import LampPanel
-from smgw_emu.lmn_side import LmnHooks, LmnSide, Plug
-from smgw_emu.profiles import Profile
+from smgw_emu.lmn_side import LmnHooks, LmnSide
 from smgw_emu.self_check import SEPARATION, SelfCheck, software_hash
-from smgw_emu.transport.clock import Clock
+from smgw_emu.state_watch import StateWatch
 from smgw_emu.wakeup_line import WakeupLine
 from smgw_emu.wan_line import WanSide
 from smgw_emu.wan_line.side import WanHooks, world_deadline
@@ -51,47 +43,6 @@ from wan.cosem.data import text
 from wan.cosem.documents import MethodResponse
 
 _log = structlog.get_logger("gateway")
-_LASTING = "secure-causes"
-# what a power cut does not end: found again only by an action, or by the next self-test
-LASTING = (Cause.VALUE_STORAGE, Cause.TIME_DEVIATION, Cause.TIME_SILENCE, Cause.SEPARATION)
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """The hardware around a running device, and what it may ask of it.
-
-    Attributes:
-        directory, clock, config, profile, hsm, keylog: as everywhere.
-        lamps, states, flash, rtc: of the device.
-        plugs, lmn_capture: of the lab.
-        probe: between WAN and HAN.
-        enter: a cause of a secure state holds.
-        left: causes have ended.
-        store_failed: the store is damaged.
-        restart: start anew, orderly.
-        armed: deadlines have changed.
-        moved: deadlines lie elsewhere, perhaps later.
-    """
-
-    directory: Path
-    clock: Clock
-    config: GatewayConfig
-    profile: Profile
-    hsm: KeyModule
-    keylog: str
-    lamps: LampPanel
-    states: SecureStates
-    flash: Flash
-    rtc: Rtc
-    plugs: Mapping[str, Plug]
-    lmn_capture: Callable[[str, bool, bytes], None] | None
-    probe: Probe
-    enter: Callable[[Cause, str], None]
-    left: Callable[[Cause], None]
-    store_failed: Callable[[StoreError], None]
-    restart: Callable[[], None]
-    armed: Callable[[], None]
-    moved: Callable[[], None]
 
 
 class ActiveSigner:
@@ -118,9 +69,7 @@ class Runtime:
     def __init__(self, frame: Frame, store: Store, booted: Booted, time: ClockReading) -> None:
         self._f = frame
         self._time = time
-        self._link = frame.config.link
         self._wakeup_task: asyncio.Task[None] | None = None
-        self._over = False
         config, clock, profile = frame.config, frame.clock, frame.profile
         self.keys = KeyRing(frame.hsm, store)
         administration = Administration(config, store)
@@ -200,12 +149,7 @@ class Runtime:
         f.meter_state, f.meter_order = self.lmn.state_of, self.lmn.give
         f.reconfigured = self._reconfigured
         f.resync = self.wan.time.resync
-        self.device.logbooks.on_full = self._logs_grown
-        time = self.wan.time
-        time.on_deviation = lambda text: self._f.enter(Cause.TIME_DEVIATION, text)
-        time.on_silence = self._silent
-        time.on_commanded = self._commanded
-        self.wan.on_storage = self._storage
+        self.watch = StateWatch(self._f, self.device, self.wan, self.han, self.guard)
 
     def _self_check(self) -> SelfCheck:
         f = self._f
@@ -240,17 +184,17 @@ class Runtime:
         self.device.power_on(world)
         self._note_clock()
         self.updater.look(self._now())
-        self._remember_causes()
-        await self.enforce()
+        self.watch.remember()
+        await self.watch.enforce()
         await self._start_wakeup(self.wakeup)
         self.self_test.power_on(world)
         self.lmn.start()
-        self.follow_time()
-        self._look_at_logs()
-        if self._over:
+        self.watch.follow_time()
+        self.watch.look_at_logs()
+        if self.watch.over:
             return  # full logs: there is no function any more
-        self.wan.link = self._link
-        self._f.lamps.set(mobile=MobileSignal(self._link.modem))
+        self.wan.link = self.watch.link
+        self._f.lamps.set(mobile=MobileSignal(self.watch.link.modem))
         self.wan.start()
         self.save_clock()
 
@@ -265,7 +209,7 @@ class Runtime:
 
     async def stop(self, *, orderly: bool) -> None:
         """Stop; without order nothing is said and nothing is written."""
-        self._over = True
+        self.watch.over = True
         self.lmn.stop(orderly=False)
         if self.wakeup is not None:
             self.wakeup.stop()
@@ -279,7 +223,7 @@ class Runtime:
 
     def drop(self) -> None:
         """Stop at once, from within a step of the core: a state without any function."""
-        self._over = True
+        self.watch.over = True
         self.lmn.stop(orderly=False)
         if self.wakeup is not None:
             self.wakeup.stop()
@@ -297,106 +241,6 @@ class Runtime:
             work()
         except StoreError as error:
             self._f.store_failed(error)
-
-    # -- secure states ---------------------------------------------------------------------
-
-    def _remember_causes(self) -> None:
-        """Causes that a power cut does not end hold from the start."""
-        for name, shown in json.loads(self.device.store.get_meta(_LASTING) or "{}").items():
-            self._f.states.enter(Cause(name), self._f.clock.now(), shown)
-
-    def note_cause(self, cause: Cause, shown: str, *, entered: bool) -> None:
-        """Log a change of causes, and remember those that last."""
-        states, now = self._f.states, self._now()
-        rule = states.rules[cause]
-
-        def work() -> None:
-            with self.device.store.transaction():
-                if cause in LASTING:
-                    lasting = {c: h.text for c, h in states.held.items() if c in LASTING}
-                    self.device.store.set_meta(_LASTING, json.dumps(lasting))
-                if entered:
-                    self.device.logbooks.write(
-                        "secure-state-entered", now, outcome="F",
-                        state=rule.state, reason=f"{rule.trigger}: {shown}",
-                    )  # fmt: skip
-                else:
-                    self.device.logbooks.write(
-                        "secure-state-left", now, cause=cause, state=states.state
-                    )
-
-        self.guard(work)
-
-    async def enforce(self) -> None:
-        """Serve what the states allow, and nothing else; a device that has ended serves nothing."""
-        if self._over:
-            return
-        self.restrict()
-        await self.han.allow(self._f.states.allows(Function.HAN))
-        self._show_ports()
-
-    def restrict(self) -> None:
-        """The part of :meth:`enforce` that must not wait: what is forbidden ends now."""
-        states, now = self._f.states, self._now()
-        if not states.allows(Function.HAN):
-            self.han.stop_listening()
-        self.guard(lambda: self.device.switch_metering(now, on=states.allows(Function.METERING)))
-        self.device.distrust(on=Cause.TIME_DEVIATION in states.held
-                             or Cause.TIME_SILENCE in states.held)  # fmt: skip
-        self.wan.allow_delivery(on=states.allows(Function.DELIVERY))
-        self._show_ports()
-        self._f.armed()
-
-    def _show_ports(self) -> None:
-        link, states = self._link, self._f.states
-        enabled = self.device.config.han_profile.enabled
-        self._f.lamps.set(
-            han=link.han and enabled and states.allows(Function.HAN),
-            cls=link.cls and states.allows(Function.CLS),
-        )
-
-    def follow_time(self) -> None:
-        """Invalid time is Secure State Measurement, valid time its end (SEC-20, SEC-23)."""
-        if self.device.clock.valid:
-            self._leave(Cause.TIME_INVALID, Exit.AUTOMATIC)
-        else:
-            self._f.enter(Cause.TIME_INVALID, "Systemzeit ungültig")
-
-    def _leave(self, cause: Cause, by: Exit) -> None:
-        if self._f.states.leave(cause, self._f.clock.now(), by):
-            self._f.left(cause)
-
-    def _silent(self, shown: str) -> None:
-        if self._f.profile.secure_state.silence == "application":
-            self._f.enter(Cause.TIME_SILENCE, shown)
-
-    def _commanded(self) -> None:
-        """The administrator's synchronisation is done: time is right by his word (A6)."""
-        for cause in (Cause.TIME_DEVIATION, Cause.TIME_SILENCE):
-            self._leave(cause, Exit.ADMINISTRATOR)
-
-    def _storage(self, *, critical: bool, administrator: bool) -> None:
-        if critical:
-            self._f.enter(Cause.VALUE_STORAGE, "Grenze des Administrators erreicht")
-        else:
-            by = Exit.ADMINISTRATOR if administrator else Exit.AUTOMATIC
-            self._leave(Cause.VALUE_STORAGE, by)
-
-    def _logs_grown(self) -> None:
-        """Inside a write: look when the transaction is over."""
-        asyncio.get_running_loop().call_soon(self._look_at_logs)
-
-    def _look_at_logs(self) -> None:
-        if self._over or self.device.store.closed:
-            return
-
-        def work() -> None:
-            level = self.device.storage.logs(self._now())
-            if level.critical:
-                shown = f"{level.used_kib} von {level.limit_kib} KiB"
-                self._f.enter(Cause.LOG_STORAGE, shown)
-
-        self.guard(work)
 
     # -- parts -----------------------------------------------------------------------------
 
@@ -462,9 +306,9 @@ class Runtime:
 
     def set_link(self, link: Link) -> None:
         """Cables and mobile signal have changed."""
-        self._link = link
+        self.watch.link = link
         self._f.lamps.set(mobile=MobileSignal(link.modem))
-        self._show_ports()
+        self.watch.show_ports()
         self.wan.set_link(link)
 
     # -- what the administrator changes ------------------------------------------------------
@@ -473,7 +317,7 @@ class Runtime:
         self.han.reconfigured(old, new)
         self.lmn.reconfigured()
         self.wan.reconfigured(old, new)
-        self._show_ports()
+        self.watch.show_ports()
         self.rearm()
 
     def _settings_changed(self, old: Settings, new: Settings) -> None:
@@ -495,7 +339,7 @@ class Runtime:
         """The device clock was set, or is not trusted any more."""
         self._f.lamps.set(synchronised=self.wan.time.synchronised)
         self.save_clock()
-        self.follow_time()
+        self.watch.follow_time()
         self.rearm()
 
     def save_clock(self) -> None:
@@ -529,7 +373,7 @@ class Runtime:
         if found[SEPARATION]:
             self._f.enter(Cause.SEPARATION, found[SEPARATION])
         else:
-            self._leave(Cause.SEPARATION, Exit.SELF_TEST)
+            self.watch.leave(Cause.SEPARATION, Exit.SELF_TEST)
         if not found["Software"]:
             self.updater.confirm(device.now(now))
 

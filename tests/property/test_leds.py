@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hardware.lamps.sink import RecordingLeds
 from smgw_emu.core.instants import MILLISECOND, SECOND, WorldTime
 from smgw_emu.core.leds import (
     DARK,
@@ -21,6 +22,7 @@ from smgw_emu.core.leds import (
     leds,
     next_edge,
 )
+from smgw_emu.lamp_panel import LampPanel
 from smgw_emu.profiles import load
 
 TIMES = load().leds
@@ -189,3 +191,82 @@ def test_nothing_changes_before_the_next_edge(state, start, probe):
 def test_without_power_all_is_dark(state, ms):
     """No power, no light."""
     assert leds(state, after(ms), TIMES) == DARK
+
+
+# -- the panel ---------------------------------------------------------------------------------------
+
+CHANGES = st.one_of(
+    st.builds(lambda c: {"channel": c}, st.sampled_from(AdminChannel)),
+    st.builds(lambda s: {"secure": s}, st.sampled_from(SecureState)),
+    st.builds(lambda p: {"phase": p}, st.sampled_from(BootPhase)),
+    st.sampled_from(
+        [{"wakeup_at": "now"}, {"telegram_at": "now"}, {"han": True}, {"han_at": "now"}]
+    ),
+)
+
+
+class Live:
+    """A sink like hardware: it is told at the moment."""
+
+    live = True
+
+    def __init__(self):
+        self.edges = []
+
+    def show(self, now, lamps):
+        self.edges.append((now, lamps))
+
+    def close(self):
+        pass
+
+
+@pytest.mark.req("HW-10")
+@given(st.lists(st.tuples(st.integers(0, 3000), CHANGES), max_size=12))
+def test_a_recording_read_later_shows_what_hardware_was_told(steps):
+    """Edges computed at reading time are those a live sink got at their moment, and the model's, to 5 ms."""
+    from support import run_virtual
+
+    async def work(clock):
+        live, lazy = Live(), RecordingLeds()
+        panels = [LampPanel(clock, live, TIMES), LampPanel(clock, lazy, TIMES)]
+        begin, states = clock.now(), []
+        for wait, change in steps:
+            states.append((clock.now(), panels[0].state))
+            await clock.advance(wait * MILLISECOND)
+            now = {name: clock.now() if value == "now" else value for name, value in change.items()}
+            for panel in panels:
+                panel.set(**now)
+        states.append((clock.now(), panels[0].state))
+        await clock.advance(2000 * MILLISECOND)
+        recorded = list(lazy.edges)
+        for panel in panels:
+            panel.stop()
+        told = [lamps for _, lamps in live.edges]
+        for at in range(0, clock.now() - begin, 5 * MILLISECOND):
+            moment = begin + at
+            state = [held for since, held in states if since <= moment][-1]
+            model = leds(state, moment, TIMES)
+            for edges in (recorded, live.edges):
+                shown = [lamps for when, lamps in edges if when <= moment]
+                if shown:
+                    assert shown[-1] == model
+        assert bool(told) == bool(recorded)
+
+    run_virtual(work)
+
+
+@given(st.integers(1, 10_000))
+def test_a_long_time_unread_costs_little(hours):
+    """Only the end of a long blink is filled in."""
+    from support import run_virtual
+
+    async def work(clock):
+        recording = RecordingLeds()
+        panel = LampPanel(clock, recording, TIMES)
+        panel.set(phase=BootPhase.READY, secure=SecureState.BOOT, secure_since=clock.now())
+        await clock.advance(hours * 3600 * SECOND)
+        times = [at for at, _ in recording.edges]
+        assert len(times) <= 10_000 and times == sorted(times)
+        assert clock.now() - times[-1] <= 50 * MILLISECOND
+
+    run_virtual(work)
