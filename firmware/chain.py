@@ -76,13 +76,14 @@ def boot(flash: Flash) -> Booted:
         trusted = flash.trusted()
     except FlashError as error:
         raise BootError(Cause.IMAGE, "loader", str(error)) from error
-    for cause, text in record.failed.items():
-        raise BootError(Cause(cause), "loader", text)
+    for name, text in record.failed.items():
+        cause = Cause(name) if name in set(Cause) else Cause.IMAGE  # a damaged record
+        raise BootError(cause, "loader", text)
     try:
         package = flash.open(record.active, trusted)
     except PackageError as error:
-        cause = Cause.IMAGE if error.damaged else Cause.BOOT_CHECK
-        raise BootError(cause, "loader", str(error)) from error
+        found = Cause.IMAGE if error.damaged else Cause.BOOT_CHECK
+        raise BootError(found, "loader", str(error)) from error
     with package.file:
         return _start(package, record)
 

@@ -18,15 +18,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol
+from typing import Annotated, BinaryIO, Literal, Protocol
 
 import msgspec
 
 from firmware.package import BLOCK, Package, PackageError, open_package
 from smgw_emu.core.errors import ConfigError, SmgwError
+from smgw_emu.core.instants import LATEST
 from wan.cms import Trust
 
 Slot = Literal["a", "b"]
+UpdateState = Literal[
+    "idle", "receiving", "verified", "staged", "scheduled", "booting", "confirmed", "failed"
+]
+Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST)]
 RECORD, CERTIFICATE = "boot.json", "manufacturer.der"
 
 
@@ -59,10 +64,10 @@ class BootRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     confirmed: str = ""
     previous: str = ""
     fallback: bool = False
-    update: str = "idle"
+    update: UpdateState = "idle"
     image: str = ""
-    due: int | None = None
-    faulty_since: int | None = None
+    due: Moment | None = None
+    faulty_since: Moment | None = None
     faulty: str = ""
     warned: int = 0
     failed: dict[str, str] = {}

@@ -20,6 +20,7 @@ SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+LATEST = 1 << 62  # the year 2116: a moment beyond it, read from a file, is damage
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -12,16 +12,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from smgw_emu.core.config import Clock as Configured
-from smgw_emu.core.device_clock import DeviceClock
-from smgw_emu.core.instants import MILLISECOND, SECOND, DeviceTime, WorldTime
+from smgw_emu.core.device_clock import MAX_DRIFT_PPB, DeviceClock
+from smgw_emu.core.instants import LATEST, MILLISECOND, SECOND, DeviceTime, WorldTime
 from smgw_emu.profiles import Time as Limits
 
 _MILLION = 1_000_000
+Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST)]
 Verdict = Literal["trusted", "distrusted", "lost"]
 
 
@@ -31,11 +32,11 @@ class Chip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``synchronised``: device time of the last synchronisation, None before the first.
     """
 
-    world: int
-    device: int
-    drift_ppb: int
+    world: Moment
+    device: Moment
+    drift_ppb: Annotated[int, msgspec.Meta(ge=-MAX_DRIFT_PPB, le=MAX_DRIFT_PPB)]
     valid: bool
-    synchronised: int | None = None
+    synchronised: Moment | None = None
     battery: bool = True
 
 

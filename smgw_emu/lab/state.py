@@ -166,7 +166,10 @@ def gateway_state(gateway: Gateway) -> dict[str, Any]:
     device = running.device
     state["firmware_update"] = running.updater.state
     state["storage"] = {
-        "logs": asdict(device.storage.logs(device.now(now))),
+        "logs": {
+            "used_kib": device.logbooks.used // 1024,
+            "limit_kib": device.profile.retention.log_capacity_kib,
+        },
         "values": {
             "used_kib": device.store.used_kib(),
             "limit_kib": device.administration.settings.value_limit_kib,

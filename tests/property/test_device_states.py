@@ -14,14 +14,19 @@ import tempfile
 from pathlib import Path
 
 import msgspec
+from fuzz import fuzz
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support import new_gateway, own_profile, scratch, world
 
+from smgw_emu import profiles
 from smgw_emu.bench.pki.folder import open_manufacturer
+from smgw_emu.core.config import Clock
 from smgw_emu.core.instants import DAY, HOUR, MILLISECOND, MINUTE, SECOND
 from smgw_emu.core.leds import BootPhase, leds
+from smgw_emu.core.rtc import Rtc
+from smgw_emu.core.status import Condition
 from smgw_emu.core.wan_profiles import Settings
 from smgw_emu.gateway import Gateway
 from smgw_emu.lab import trials
@@ -33,7 +38,7 @@ _HOME = Path(_TEMPLATE.name) / "gateway"
 LIMITS = """[retention]
 log_capacity_kib = 400
 """
-EXAMPLES = {"dev": 30, "ci": 150, "soak": 1500}[
+EXAMPLES = {"dev": 30, "ci": 60, "soak": 1500}[
     os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev")
 ]
 
@@ -60,8 +65,9 @@ class Device(RuleBasedStateMachine):
         self.bad = {"kernel": False, "rootfs": False, "application": False}
         self.latched = False
         self.joined = self.seen_joined = False
-        self.full = False
+        self.full = self.deviates = False
         self.timeless = False
+        self.unexpected = self.stale = False
         self.since_self_test = 0
 
     async def make(self):
@@ -82,8 +88,10 @@ class Device(RuleBasedStateMachine):
 
     def booted(self):
         """A start looks at kernel and rootfs (Boot, for good) and at the application (again and again)."""
-        if self.bad["kernel"] or self.bad["rootfs"]:
+        if self.bad["kernel"] or self.bad["rootfs"] or self.unexpected:
             self.latched = True
+        if not self.bad["application"] and self.stale:
+            self.latched = True  # what runs looks at the other partition
 
     def expected(self):
         if not self.on:
@@ -92,7 +100,7 @@ class Device(RuleBasedStateMachine):
             return "boot"
         if not self.alive:
             return "cyclic-restart"
-        if self.full:
+        if self.full or self.deviates:
             return "application"
         if self.seen_joined:
             return "connectivity"
@@ -109,6 +117,35 @@ class Device(RuleBasedStateMachine):
     def turn_a_bit(self, image):
         corrupt(self.gateway.flash, "a", image)
         self.bad[image] = not self.bad[image]
+
+    @rule()
+    def expect_another_version(self):
+        self.gateway.flash.change(expected="v9.9.9")
+        self.unexpected = True
+
+    @rule()
+    def a_partition_has_been_faulty_for_31_days(self):
+        since = self.clock.now().ns - 31 * DAY
+        self.gateway.flash.change(faulty_since=since, faulty="TEST")
+        self.stale = True
+
+    @precondition(lambda self: self.expected() not in {"off", "boot", "cyclic-restart"})
+    @rule()
+    def clock_found_28_seconds_off(self):
+        """What the judgement of a time sample calls (the sample itself: test_secure_states.py)."""
+        self.gateway.running.wan.time.on_deviation("28 s")
+        self.deviates = True
+
+    @precondition(lambda self: self.expected() not in {"off", "boot", "cyclic-restart"})
+    @rule()
+    def administrator_synchronises(self):
+        async def work():
+            self.gateway.running.wan.time.on_commanded()
+            await asyncio.sleep(0)
+            await self.clock.advance(0)
+
+        self.run(work())
+        self.deviates = False
 
     @rule(joined=st.booleans())
     def cable(self, joined):
@@ -207,7 +244,8 @@ class Device(RuleBasedStateMachine):
 
         self.run(work())
         self.bad = dict.fromkeys(self.bad, False)
-        self.latched = self.full = False
+        self.latched = self.full = self.deviates = False
+        self.unexpected = self.stale = False
         self.alive = True
         self.seen_joined = self.joined
 
@@ -224,7 +262,9 @@ class Device(RuleBasedStateMachine):
         assert (gateway.han_address is not None) == serves
         assert (gateway.running is not None) == (expected not in {"off", "boot", "cyclic-restart"})
         if gateway.running is not None:
-            assert gateway.running.device.metering_on == (expected != "application")
+            assert gateway.running.device.metering_on == (not self.full)
+            conditions = gateway.running.device.metering.conditions
+            assert (Condition.TIME_INVALID in conditions) == (self.timeless or self.deviates)
 
     @invariant()
     def shows_its_lamps(self):
@@ -257,3 +297,14 @@ def test_a_clock_set_by_the_lab_after_days_without_time_stays_valid():
     device.device_time(True, -3600_000)
     device.is_in_a_state_the_manual_allows()
     device.teardown()
+
+
+@fuzz(b'{"world":1774951200000000000,"device":1774951200000000000,"drift_ppb":0,"valid":true}')
+def test_any_octets_in_the_clock_chip_are_a_time_or_none(data):
+    """rtc.json: read, or taken for a chip that was never set."""
+    path = Path(_TEMPLATE.name) / "rtc.json"
+    path.write_bytes(data)
+    reading = Rtc(path).power_on(
+        world("2026-03-31T10:00:00Z"), Clock(), profiles.load().time, newest=None
+    )
+    assert reading.clock.read(world("2026-04-30T10:00:00Z")).iso()

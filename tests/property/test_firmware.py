@@ -224,15 +224,26 @@ def unreadable_profile():
     return sign_package(build(Manifest(MODEL, "v3.87.0-cc"), images), MAKER.signer())
 
 
-@fuzz(msgspec.json.encode({"active": "a", "expected": "v3.87.0-cc", "product": MODEL}))
+@fuzz(
+    msgspec.json.encode({"active": "a", "expected": "v3.87.0-cc", "product": MODEL}),
+    msgspec.json.encode({"product": MODEL, "expected": "v3.87.0-cc", "failed": {"image": "x"}}),
+    msgspec.json.encode({"product": MODEL, "update": "scheduled", "due": 1, "faulty_since": 2}),
+)
 def test_any_boot_record_ends_the_chain_with_a_cause_or_boots(data):
     """Bytes of the boot record: defined, never a traceback."""
     _FLASH.directory.joinpath("boot.json").write_bytes(data)
     outcome(_FLASH)
+    try:
+        update = updater(Path(_FOLDER.name), log=_LOG)
+    except FlashError:
+        return
+    assert update.state in State
+    update.next_deadline()
 
 
 _FOLDER = tempfile.TemporaryDirectory(dir=scratch())
 _FLASH = device(Path(_FOLDER.name))
+_LOG = Logbooks(Store(":memory:"), {})
 
 
 # -- update: the power cut at any octet and step ----------------------------------------------------

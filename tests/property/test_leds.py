@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardware.lamps.sink import RecordingLeds
@@ -221,6 +221,7 @@ class Live:
 
 
 @pytest.mark.req("HW-10")
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 3000), CHANGES), max_size=12))
 def test_a_recording_read_later_shows_what_hardware_was_told(steps):
     """Edges computed at reading time are those a live sink got at their moment, and the model's, to 5 ms."""
@@ -255,6 +256,7 @@ def test_a_recording_read_later_shows_what_hardware_was_told(steps):
     run_virtual(work)
 
 
+@settings(max_examples=20)
 @given(st.integers(1, 10_000))
 def test_a_long_time_unread_costs_little(hours):
     """Only the end of a long blink is filled in."""
