@@ -172,7 +172,7 @@ def test_no_power_cut_loses_what_was_acknowledged(tmp_path, seed):
     """125 cuts each; then a day in peace: every value once, every key usable, the newest firmware."""
 
     async def main(clock):
-        async with wan_lab(tmp_path, clock, interval=2 * SECOND) as lab:
+        async with wan_lab(tmp_path, clock, interval=4 * SECOND) as lab:
             await lab.commission()
             trial = Trial(lab, seed)
             for _ in range(CUTS):
