@@ -316,7 +316,7 @@ def fall_back(flash: Flash, reason: str, now: DeviceTime) -> bool:
         record = flash.record()
     except FlashError:
         return False
-    if not record.fallback or record.update != State.BOOTING or not record.previous:
+    if not record.fallback or State(record.update) is not State.BOOTING or not record.previous:
         return False
     flash.change(
         active=record.inactive,
