@@ -17,22 +17,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal, Protocol
 
 import msgspec
 
 from firmware.package import BLOCK, Package, PackageError, open_package
+from hsm_sim.files import write_private
 from smgw_emu.core.errors import ConfigError, SmgwError
 from smgw_emu.core.instants import LATEST
 from wan.cms import Trust
 
 Slot = Literal["a", "b"]
-UpdateState = Literal[
-    "idle", "receiving", "verified", "staged", "scheduled", "booting", "confirmed", "failed"
-]
 Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST)]
 RECORD, CERTIFICATE = "boot.json", "manufacturer.der"
+
+
+class UpdateState(StrEnum):
+    """States of the update (requirements 2.7)."""
+
+    IDLE = "idle"
+    RECEIVING = "receiving"
+    VERIFIED = "verified"
+    STAGED = "staged"
+    SCHEDULED = "scheduled"
+    BOOTING = "booting"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
 
 
 class FlashError(SmgwError):
@@ -64,7 +76,7 @@ class BootRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     confirmed: str = ""
     previous: str = ""
     fallback: bool = False
-    update: UpdateState = "idle"
+    update: UpdateState = UpdateState.IDLE
     image: str = ""
     due: Moment | None = None
     faulty_since: Moment | None = None
@@ -101,17 +113,7 @@ class FileDisk:
 
     def replace(self, path: Path, data: bytes) -> None:
         """Write beside, sync, rename, sync the directory."""
-        beside = path.with_name(path.name + ".new")
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        write_private(path, data)
 
 
 class Flash:

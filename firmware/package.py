@@ -20,6 +20,7 @@ packages" (IF_GW_CON A-2.2).
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -153,11 +154,14 @@ class Package:
         return "" if digest.hexdigest() == image.sha256 else f"{name}: SHA-256 is another one"
 
     def check(self) -> None:
-        """Check every image.
+        """Check every image, and that nothing follows them.
 
         Raises:
             PackageError: with the first finding.
         """
+        length = self.file.seek(0, os.SEEK_END)
+        if length > self.octets:
+            raise PackageError(f"{length - self.octets} octets follow the images")
         for image in self.manifest.images:
             finding = self.finding(image.name)
             if finding:

@@ -24,25 +24,13 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from firmware.flash import BootRecord, Flash, FlashError
+from firmware.flash import UpdateState as State
 from firmware.package import Package, PackageError, open_package, version_key
 from smgw_emu.core.errors import LocalProtocolError
 from smgw_emu.core.images import ImageError, ImageStore
 from smgw_emu.core.instants import DAY, DeviceTime
 from smgw_emu.core.logbook import Logbooks
 from smgw_emu.profiles import Firmware
-
-
-class State(StrEnum):
-    """States of the update (requirements 2.7)."""
-
-    IDLE = "idle"
-    RECEIVING = "receiving"
-    VERIFIED = "verified"
-    STAGED = "staged"
-    SCHEDULED = "scheduled"
-    BOOTING = "booting"
-    CONFIRMED = "confirmed"
-    FAILED = "failed"
 
 
 class Input(StrEnum):
@@ -120,7 +108,7 @@ class Updater:
     @property
     def state(self) -> State:
         """Where the update is."""
-        return State(self.record.update)
+        return self.record.update
 
     @property
     def status(self) -> int:
@@ -316,7 +304,7 @@ def fall_back(flash: Flash, reason: str, now: DeviceTime) -> bool:
         record = flash.record()
     except FlashError:
         return False
-    if not record.fallback or State(record.update) is not State.BOOTING or not record.previous:
+    if not record.fallback or record.update is not State.BOOTING or not record.previous:
         return False
     flash.change(
         active=record.inactive,

@@ -177,6 +177,17 @@ SEVERITY = (
     SecureState.MEASUREMENT,
     SecureState.NORMAL,
 )
+# what the lamps say (manual B-3 no. 7 to 10, D-2); how they do it is smgw_emu.core.leds
+SIGNAL: Mapping[SecureState, str] = MappingProxyType(
+    {
+        SecureState.NORMAL: "PWR steady",
+        SecureState.BOOT: "PWR, TLS, LMC, wMT blink with 50 ms",
+        SecureState.CYCLIC_RESTART: "PWR never steady, all else dark",
+        SecureState.APPLICATION: "PWR blinks with 50 ms, port LEDs of HAN and [HAN]CLS dark",
+        SecureState.CONNECTIVITY: "port LEDs of HAN and [HAN]CLS dark, front unchanged",
+        SecureState.MEASUREMENT: "none on the front",
+    }
+)
 LATCHED = tuple(cause for cause, rule in TABLE.items() if rule.exit is Exit.TERMINAL)
 
 

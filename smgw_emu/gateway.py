@@ -93,7 +93,7 @@ class Gateway:
         self._timer: Timer | None = None
         self._phase_timer: Timer | None = None
         self._plugs: dict[str, Plug] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._steps = asyncio.Lock()
 
     def _own_profile(self) -> Profile | None:
@@ -174,8 +174,8 @@ class Gateway:
 
     async def power_off(self, *, orderly: bool = True) -> None:
         """Stop; ``orderly=False`` is a power cut: nothing is said, nothing is written."""
-        if self._task is not None:
-            self._task.cancel()  # a restart that was about to happen
+        for task in self._tasks:
+            task.cancel()  # a restart that was about to happen
         async with self._steps:
             await self._power_off(orderly=orderly)
 
@@ -213,7 +213,9 @@ class Gateway:
                 except SmgwError as error:
                     _log.error("the device could not start", cause=str(error))
 
-        self._task = asyncio.get_running_loop().create_task(work())
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # -- boot ------------------------------------------------------------------------------
 
@@ -248,7 +250,10 @@ class Gateway:
         self.states.configure(profile.secure_state)
 
     def _boot_failed(self, error: BootError) -> None:
-        now = DeviceTime(self.clock.now().ns)
+        reading = self.rtc.power_on(
+            self.clock.now(), self.config.clock, self.profile.time, newest=None
+        )
+        now = reading.clock.read(self.clock.now())
         if not self._latched() and fall_back(self.flash, str(error), now):
             self._later(self._power_on)
             return
@@ -286,6 +291,8 @@ class Gateway:
         )
         running = Runtime(frame, store, booted, time)
         self.running = running
+        running.watch.remember()
+        self._show_state()
         await running.start()
         self._arm()
 
@@ -312,7 +319,7 @@ class Gateway:
         (_log.error if dead else _log.info)(
             "secure state", state=rule.state, cause=cause, found=text
         )
-        if running is not None and rule.exit is not Exit.RESTART:
+        if running is not None and cause is not Cause.BOOT_CHECK:  # that one is the store itself
             running.watch.note(cause, text, entered=True)
         if rule.exit is Exit.TERMINAL:
             self._latch(cause, text)

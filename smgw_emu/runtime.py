@@ -184,7 +184,6 @@ class Runtime:
         self.device.power_on(world)
         self._note_clock()
         self.updater.look(self._now())
-        self.watch.remember()
         await self.watch.enforce()
         await self._start_wakeup(self.wakeup)
         self.self_test.power_on(world)
@@ -196,6 +195,7 @@ class Runtime:
         self.wan.link = self.watch.link
         self._f.lamps.set(mobile=MobileSignal(self.watch.link.modem))
         self.wan.start()
+        self.watch.watch_storage()
         self.save_clock()
 
     def _note_clock(self) -> None:
@@ -209,7 +209,7 @@ class Runtime:
 
     async def stop(self, *, orderly: bool) -> None:
         """Stop; without order nothing is said and nothing is written."""
-        self.watch.over = True
+        self.watch.stop()
         self.lmn.stop(orderly=False)
         if self.wakeup is not None:
             self.wakeup.stop()
@@ -223,7 +223,7 @@ class Runtime:
 
     def drop(self) -> None:
         """Stop at once, from within a step of the core: a state without any function."""
-        self.watch.over = True
+        self.watch.stop()
         self.lmn.stop(orderly=False)
         if self.wakeup is not None:
             self.wakeup.stop()
@@ -322,7 +322,7 @@ class Runtime:
 
     def _settings_changed(self, old: Settings, new: Settings) -> None:
         self.wan.time_settings()
-        self.wan.watch_storage(administrator=old.value_limit_kib != new.value_limit_kib)
+        self.watch.watch_storage(administrator=old.value_limit_kib != new.value_limit_kib)
         if (old.time_method, old.time_interval_s) != (new.time_method, new.time_interval_s):
             self.wan.time.ask()
         if (old.wakeup_enabled, old.wakeup_port) != (new.wakeup_enabled, new.wakeup_port):

@@ -12,11 +12,14 @@ from collections.abc import Callable
 
 from secure_state.machine import Cause, Exit, Function
 from smgw_emu.core.device import Device
+from smgw_emu.core.instants import MINUTE
 from smgw_emu.frame import Frame
 from smgw_emu.han_line import HanLine
+from smgw_emu.transport.clock import Timer
 from smgw_emu.wan_line import WanSide
 
 _LASTING = "secure-causes"
+_STORAGE_PAUSE = 15 * MINUTE  # own choice: a registration period
 # what a power cut does not end: found again only by an action, or by the next self-test
 LASTING = (Cause.VALUE_STORAGE, Cause.TIME_DEVIATION, Cause.TIME_SILENCE, Cause.SEPARATION)
 
@@ -50,11 +53,17 @@ class StateWatch:
         self._guard = guard
         self.link = frame.config.link
         self.over = False
+        self._storage: Timer | None = None
         device.logbooks.on_full = self._logs_grown
         wan.time.on_deviation = lambda text: frame.enter(Cause.TIME_DEVIATION, text)
         wan.time.on_silence = self._silent
         wan.time.on_commanded = self._commanded
-        wan.on_storage = self._storage
+
+    def stop(self) -> None:
+        """The device has ended."""
+        self.over = True
+        if self._storage is not None:
+            self._storage.cancel()
 
     def remember(self) -> None:
         """Causes that a power cut does not end hold from the start."""
@@ -114,10 +123,13 @@ class StateWatch:
 
     def follow_time(self) -> None:
         """Invalid time is Secure State Measurement, valid time its end (SEC-20, SEC-23)."""
-        if self._device.clock.valid:
-            self.leave(Cause.TIME_INVALID, Exit.AUTOMATIC)
-        else:
+        if not self._device.clock.valid:
             self._f.enter(Cause.TIME_INVALID, "Systemzeit ungültig")
+            return
+        self.leave(Cause.TIME_INVALID, Exit.AUTOMATIC)
+        self.leave(Cause.TIME_SILENCE, Exit.AUTOMATIC)
+        if not self._wan.time.keeper.deviating:
+            self.leave(Cause.TIME_DEVIATION, Exit.AUTOMATIC)
 
     def leave(self, cause: Cause, by: Exit) -> None:
         """A fault is gone, or somebody acts; what ends with that is served again."""
@@ -133,12 +145,27 @@ class StateWatch:
         for cause in (Cause.TIME_DEVIATION, Cause.TIME_SILENCE):
             self.leave(cause, Exit.ADMINISTRATOR)
 
-    def _storage(self, *, critical: bool, administrator: bool) -> None:
-        if critical:
-            self._f.enter(Cause.VALUE_STORAGE, "Grenze des Administrators erreicht")
-        else:
-            by = Exit.ADMINISTRATOR if administrator else Exit.AUTOMATIC
-            self.leave(Cause.VALUE_STORAGE, by)
+    def watch_storage(self, *, administrator: bool = False) -> None:
+        """Compare the values with their limit, now and every quarter hour.
+
+        ``administrator``: he has just changed the limit.
+        """
+        if self._storage is not None:
+            self._storage.cancel()
+
+        def work() -> None:
+            level = self._device.check_storage(self._device.now(self._f.clock.now()))
+            if level.critical:
+                shown = f"{level.used_kib} von {level.limit_kib} KiB"
+                self._f.enter(Cause.VALUE_STORAGE, shown)
+            else:
+                by = Exit.ADMINISTRATOR if administrator else Exit.AUTOMATIC
+                self.leave(Cause.VALUE_STORAGE, by)
+
+        self._guard(work)
+        if not self.over:  # the look may have found that the store is gone
+            due = self._f.clock.now() + _STORAGE_PAUSE
+            self._storage = self._f.clock.call_at(due, self.watch_storage)
 
     def _logs_grown(self) -> None:
         """Inside a write: look when the transaction is over."""

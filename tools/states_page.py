@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from firmware.update import TABLE as UPDATE
-from secure_state.machine import SEVERITY, TABLE, Exit, Function
+from secure_state.machine import SEVERITY, SIGNAL, TABLE, Exit, Function
 from smgw_emu.core.instants import MILLISECOND, SECOND, WorldTime
 from smgw_emu.core.leds import (
     AdminChannel,
@@ -94,8 +94,8 @@ def render() -> str:
         lines.append(
             f"| `{cause}` | {rule.state} | {rule.trigger} | {_EXITS[rule.exit]} | {rule.source} |"
         )
-    lines += ["", "## What is served", "", f"| state | {' | '.join(served)} | values |",
-              "|---|" + "---|" * (len(served) + 1)]  # fmt: skip
+    lines += ["", "## What is served", "", f"| state | {' | '.join(served)} | values | signal |",
+              "|---|" + "---|" * (len(served) + 2)]  # fmt: skip
     for state in reversed(SEVERITY):
         rules = [rule for rule in TABLE.values() if rule.state is state]
         cells = []
@@ -105,7 +105,7 @@ def render() -> str:
         marked = {Function.UNMARKED in rule.forbids for rule in rules}
         gone = "no" in cells[served.index(Function.METERING)]
         word = "none" if gone else "marked" if True in marked else "unmarked"
-        lines.append(f"| {state} | {' | '.join(cells)} | {word} |")
+        lines.append(f"| {state} | {' | '.join(cells)} | {word} | {SIGNAL[state]} |")
     lines += [
         "",
         "`metering` in Secure State Application: full storage stops it; a clock beyond its limit does not, values are then marked (TR-03109-1",

@@ -19,7 +19,7 @@ import structlog
 from smgw_emu.core.config import GatewayConfig, Link
 from smgw_emu.core.device import Device
 from smgw_emu.core.errors import SmgwError
-from smgw_emu.core.instants import DAY, SECOND, DeviceTime, WorldTime
+from smgw_emu.core.instants import SECOND, DeviceTime, WorldTime
 from smgw_emu.core.leds import AdminChannel
 from smgw_emu.core.life import Life, LifeInput
 from smgw_emu.core.outbox import ADMINISTRATOR, Message, Outbox
@@ -116,10 +116,8 @@ class WanSide:
         self._stale: dict[str, Timer] = {}
         self._schedules: dict[str, Timer] = {}
         self._first: Timer | None = None
-        self._storage: Timer | None = None
         self._switching = False
         self._delivers = True
-        self.on_storage: Callable[..., None] = lambda **_level: None
         self.reports = ChannelReports(device, self._keys, clock, hooks.guard, hooks.lamp)
         self.notices = Notices(
             device, self.outbox, clock, profile.wan.alive_s, hooks.guard, self.wake
@@ -160,7 +158,6 @@ class WanSide:
         else:
             self._begin()
         self.expiry.look()
-        self.watch_storage()
         self.notices.say_alive()
 
     def _first_delay(self) -> int:
@@ -182,7 +179,6 @@ class WanSide:
         self.notices.stop()
         for timer in (
             self._first,
-            self._storage,
             *self._stale.values(),
             *self._schedules.values(),
         ):
@@ -513,23 +509,6 @@ class WanSide:
         if line.profile.scenario == "MANAGEMENT":
             self._hooks.guard(self._contacted)
         self.reports.opened(line)
-
-    def watch_storage(self, *, administrator: bool = False) -> None:
-        """Compare the value store with its limit, now and every quarter hour.
-
-        ``administrator``: he has just changed the limit.
-        """
-        if self._storage is not None:
-            self._storage.cancel()
-
-        def work() -> None:
-            level = self._device.check_storage(self._device.now(self._clock.now()))
-            self.on_storage(critical=level.critical, administrator=administrator)
-
-        self._hooks.guard(work)
-        if self._over:
-            return  # the look has found that the store is gone
-        self._storage = self._clock.call_at(self._clock.now() + DAY // 96, self.watch_storage)
 
     # -- certificates ----------------------------------------------------------------------
 

@@ -89,6 +89,13 @@ def test_every_turned_bit_is_found():
             assert wrong == [name]
 
 
+def test_octets_after_the_images_are_found():
+    """A longer file is no whole package."""
+    package = open_package(io.BytesIO(GOOD + b"x"), TRUSTED)
+    with pytest.raises(PackageError, match="1 octets follow"):
+        package.check()
+
+
 def test_every_cut_is_found():
     """A package that ends early is refused or names the image that is not whole."""
     for length in range(len(GOOD)):

@@ -9,6 +9,7 @@ from state_lab import BLINK, activate, load, rhythm, settle, signed, state
 from support import Lab, own_profile, run_virtual
 from wan_lab import run_lab, wan_lab
 
+from firmware.flash import FileDisk
 from firmware.update import State
 from smgw_emu.bench.pki.folder import open_manufacturer
 from smgw_emu.bench.pki.manufacturer import new_manufacturer
@@ -253,6 +254,18 @@ def test_without_the_latch_a_restart_looks_again(home):
     run_virtual(work)
 
 
+class SpoilingDisk(FileDisk):
+    """A flash whose bit turns between the switch and the boot of the new version."""
+
+    def __init__(self, flash):
+        self.flash = flash
+
+    def replace(self, path, data):
+        super().replace(path, data)
+        if b'"update":"booting"' in data:
+            corrupt(self.flash, "b", "kernel")
+
+
 @pytest.mark.req("F06")
 @pytest.mark.parametrize("fallback", [False, True])
 def test_a_new_version_that_does_not_start(tmp_path, fallback):
@@ -268,15 +281,7 @@ def test_a_new_version_that_does_not_start(tmp_path, fallback):
             assert await load(lab, signed(lab)) == ""
             moment = lab.device.now(clock.now()) + HOUR
             await activate(lab, moment.iso())
-            # the bit turns between the last look and the boot of the new version
-            switched = lab.gateway.running.updater._flash.version
-
-            def spoil(slot):
-                corrupt(lab.gateway.flash, "b", "kernel")
-                lab.gateway.running.updater._flash.version = switched
-                return switched(slot)
-
-            lab.gateway.running.updater._flash.version = spoil
+            lab.gateway.flash._disk = SpoilingDisk(lab.gateway.flash)
             await clock.advance(2 * HOUR)
             if not fallback:
                 assert state(lab) is BOOT
@@ -285,7 +290,7 @@ def test_a_new_version_that_does_not_start(tmp_path, fallback):
             shown = record(lab)
             assert (shown.active, shown.expected, shown.update) == ("a", "v3.87.0-cc", State.FAILED)
             assert shown.faulty_since is not None
-            assert len(lab.events("firmware-faulty")) == 0 or "kernel" in shown.faulty
+            assert "kernel" in shown.faulty
 
     run_virtual(main)
 

@@ -12,12 +12,13 @@ import httpx
 import pytest
 from state_lab import BLINK, DARK, STEADY, limit, rhythm, settle, state
 from support import START, Lab, new_gateway, own_profile, run_virtual, scratch, world
-from wan_lab import run_lab
+from wan_lab import run_lab, wan_lab
 
 from secure_state.machine import Cause
 from smgw_emu.bench.consumer import HanClientError
 from smgw_emu.core.instants import DAY, HOUR, MINUTE, SECOND, DeviceTime
 from smgw_emu.core.leds import BootPhase, SecureState
+from smgw_emu.core.logbook import ENTRY_OCTETS
 from smgw_emu.gateway import Gateway
 from smgw_emu.lab import trials
 from smgw_emu.lab.control import ControlServer
@@ -61,7 +62,8 @@ def test_a_clock_beyond_three_percent_is_secure_state_application(tmp_path, offs
         await lab.clock.advance(DAY)
         assert lab.emt.received == delivered and lab.wan.outbox.count("emt1") == 0
         times = words(lab)
-        assert all(marked(word) for at, word in times.items() if at > times_of(lab)[0])
+        after = [word for at, word in times.items() if at > times_of(lab)[0]]
+        assert len(after) > 90 and all(marked(word) for word in after)
         assert not any(marked(word) for at, word in times.items() if at < times_of(lab)[0] - 900)
         assert len(lab.events("time-deviation")) == len(lab.events("secure-state-entered")) - 1
         assert lab.logged("Zeitabweichung", "calibration") == 1
@@ -129,8 +131,6 @@ def test_the_longest_time_without_synchronisation_follows_the_norms_formula(tmp_
     """3.2.6.3.2: alarm after T = 0.8 * 900 s * 3 % / 50 ppm = 5 days, invalid after T / 0.8 = 150 h."""
 
     async def main(clock):
-        from wan_lab import wan_lab
-
         async with wan_lab(tmp_path, clock, on=False, interval=5 * MINUTE) as lab:
             own_profile(lab.gateway.directory, "[time]\ninvalid_after_s = 0")
             lab.gateway.config = Gateway(lab.gateway.directory, clock).config
@@ -181,18 +181,42 @@ def test_a_lost_rtc_is_secure_state_measurement_until_the_first_time(tmp_path):
 def test_the_rtc_is_trusted_below_its_warning_threshold(tmp_path, days, trusted):
     """TR-03109-1 3.2.6.3 no. 4: 80 % of 27 s at 50 ppm are 5 days; beyond, NTP comes first."""
 
-    async def work(lab):
-        await lab.commission()
-        lab.gwa.time.faults.silent = True
-        await lab.gateway.power_off(orderly=False)
-        await lab.clock.advance(int(days * DAY) - HOUR)
-        await lab.gateway.power_on()
-        await lab.clock.advance(SECOND)
-        # 36 h of silence count through the time without power, too
-        assert lab.device.clock.valid is False
-        assert lab.logged("Warnschwelle") == (0 if trusted else 1)
+    async def main(clock):
+        async with wan_lab(tmp_path, clock, on=False) as lab:
+            own_profile(lab.gateway.directory, "[time]\ninvalid_after_s = 0")
+            lab.gateway.config = Gateway(lab.gateway.directory, clock).config
+            await lab.gateway.power_on()
+            await lab.commission()
+            lab.gwa.time.faults.silent = True
+            await lab.gateway.power_off(orderly=False)
+            await clock.advance(int(days * DAY) - HOUR)
+            await lab.gateway.power_on()
+            await clock.advance(SECOND)
+            assert lab.device.clock.valid == trusted
+            assert state(lab) is (NORMAL if trusted else SecureState.MEASUREMENT)
+            assert lab.logged("Warnschwelle") == (0 if trusted else 1)
 
-    run_lab(tmp_path, work)
+    run_virtual(main)
+
+
+@pytest.mark.req("SEC-14")
+def test_a_profile_may_end_secure_state_application_with_its_cause(tmp_path):
+    """application_exit = "automatic": the next good time is enough, nobody commands it."""
+
+    async def main(clock):
+        async with wan_lab(tmp_path, clock, on=False) as lab:
+            own_profile(lab.gateway.directory, '[secure_state]\napplication_exit = "automatic"')
+            lab.gateway.config = Gateway(lab.gateway.directory, clock).config
+            await lab.gateway.power_on()
+            await lab.commission(points=[])
+            lab.gwa.time.faults.offset_ms = 28_000
+            await clock.advance(HOUR + MINUTE)
+            assert state(lab) is APPLICATION
+            lab.gwa.time.faults.offset_ms = 1_000
+            await clock.advance(HOUR + MINUTE)
+            assert state(lab) is NORMAL
+
+    run_virtual(main)
 
 
 @pytest.mark.req("T07", "WAN-N03")
@@ -286,6 +310,7 @@ def test_value_storage_at_the_administrators_limit_stops_metering_until_he_raise
         await lab.gateway.power_off(orderly=False)
         await lab.gateway.power_on()
         assert state(lab) is APPLICATION, "a power cut is not the administrator's action"
+        assert rhythm(lab, "pwr") == BLINK and lab.gateway.lamps.secure is APPLICATION
         await lab.until(lambda: bool(lab.gwa.sessions))
         await limit(lab, 1 << 30)
         await settle(lab, 5)
@@ -346,7 +371,7 @@ def test_logs_are_kept_15_months_and_the_calibration_log_for_ever(home):
             for name in ("system", "consumer"):
                 assert bound <= oldest[name] < bound + 32 * DAY
             assert logs.used == sum(
-                160 + len(e.message.encode())
+                ENTRY_OCTETS + len(e.message.encode())
                 for name, reader in (("system", ""), ("consumer", "consumer1"), ("calibration", ""))
                 for e in logs.entries(name, reader, count=100_000)
             )
