@@ -47,7 +47,10 @@ class Store:
         self._depth = 0
         self._channels: dict[tuple[str, str, str, bytes], tuple[int, int]] = {}
         with self._guard():
-            self._db = sqlite3.connect(self.path, isolation_level=None, timeout=5)
+            # one thread works with it, but the garbage collector may end it on another
+            self._db = sqlite3.connect(
+                self.path, isolation_level=None, timeout=5, check_same_thread=False
+            )
         try:
             with self._guard():
                 self._prepare()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
+import threading
 from importlib import resources
 from pathlib import Path
 
@@ -286,3 +288,14 @@ def test_a_store_of_version_2_keeps_its_lines_and_numbers(tmp_path):
     assert store.execute("SELECT reason FROM reading WHERE sequence = 43") == [("switch",)]
     store.check()
     store.close()
+
+
+def test_a_store_nobody_closed_may_end_in_any_thread(tmp_path, monkeypatch):
+    """The garbage collector runs in the thread that happens to allocate."""
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    loose = [Store(tmp_path / "s.db")]
+    other = threading.Thread(target=loose.clear)
+    other.start()
+    other.join()
+    assert not said
