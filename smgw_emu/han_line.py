@@ -31,7 +31,7 @@ from smgw_emu.core.wan_profiles import HanProfile
 from smgw_emu.profiles import Profile
 from smgw_emu.transport.clock import Clock
 from smgw_emu.transport.http import Request, Response, Session
-from smgw_emu.transport.presets import TlsIdentity, server_context
+from smgw_emu.transport.presets import module_identity, server_context
 from smgw_emu.transport.server import HttpsServer
 from wan.admin import KeyRing
 from wan.cms import Signer, sign
@@ -181,11 +181,7 @@ class HanLine:
     def _make(self) -> HttpsServer:
         p = self._p
         module = p.keys.module
-        identity = TlsIdentity(
-            self._certificate("han.der"),
-            lambda digest: module.sign_digest(HAN_TLS, digest),
-            lambda: module.private_key_for_process(HAN_TLS),
-        )
+        identity = module_identity(module, HAN_TLS, self._certificate("han.der"))
         made = server_context(p.profile.tls.preset, identity, keylog=p.keylog)
         self.key_in_module = made.key_in_module
         if not made.key_in_module:

@@ -12,12 +12,14 @@ from collections.abc import Callable
 
 import structlog
 
+from cls_proxy.start import started_by
 from firmware.chain import Booted
 from firmware.update import Due, Updater
 from hsm_sim import Purpose, SecurityModuleError
 from hsm_sim.slots import gwa_key
 from secure_state.machine import Cause, Exit
 from secure_state.selftest import SelfTest, SelfTestResult
+from smgw_emu.cls_line import ClsLine, ClsParts
 from smgw_emu.core.administration import Administration
 from smgw_emu.core.config import GatewayConfig, Link, Wakeup
 from smgw_emu.core.device import Device
@@ -139,6 +141,7 @@ class Runtime:
                 lambda: frame.lamps.activity("han"),
             )
         )
+        self.cls = self._cls_line()
         self._join()
         self.wakeup = self._wakeup_line()
 
@@ -149,7 +152,33 @@ class Runtime:
         f.meter_state, f.meter_order = self.lmn.state_of, self.lmn.give
         f.reconfigured = self._reconfigured
         f.resync = self.wan.time.resync
-        self.watch = StateWatch(self._f, self.device, self.wan, self.han, self.guard)
+        f.proxy_channels, f.proxy_order = self.cls.channels_of, self.cls.order
+        self.device.logbooks.on_write = self._heard
+        self.watch = StateWatch(self._f, self.device, self.wan, self.han, self.cls, self.guard)
+
+    def _cls_line(self) -> ClsLine:
+        frame, partners = self._f, self.wan.partners
+        return ClsLine(
+            ClsParts(
+                self.device,
+                frame.profile,
+                frame.clock,
+                frame.keylog,
+                frame.hsm,
+                frame.directory / "certs",
+                partners.context,
+                partners.watcher,
+                lambda: bool(self.wan.link.way),
+                self.guard,
+                lambda: frame.lamps.activity("cls"),
+                frame.armed,
+            )
+        )
+
+    def _heard(self, event: str) -> None:
+        """Inside a write: what the event starts, starts when the transaction is over."""
+        if started_by(self.device.config, event):
+            asyncio.get_running_loop().call_soon(self.cls.event, event)
 
     def _self_check(self) -> SelfCheck:
         f = self._f
@@ -184,6 +213,7 @@ class Runtime:
         self.device.power_on(world)
         self._note_clock()
         self.updater.look(self._now())
+        self.cls.start()
         await self.watch.enforce()
         await self._start_wakeup(self.wakeup)
         self.self_test.power_on(world)
@@ -218,6 +248,7 @@ class Runtime:
                 self.device.power_off(self._f.clock.now())
             except StoreError as error:  # a full or broken flash must not keep the device on
                 _log.warning("the stop could not be logged", cause=str(error))
+        self.cls.stop(orderly=orderly)
         self.wan.stop(orderly=orderly)
         await self.han.stop()
 
@@ -228,6 +259,7 @@ class Runtime:
         if self.wakeup is not None:
             self.wakeup.stop()
         self.han.stop_listening()
+        self.cls.stop(orderly=False)
         self.wan.stop(orderly=False)
 
     def guard(self, work: Callable[[], None]) -> None:
@@ -309,7 +341,11 @@ class Runtime:
         self.watch.link = link
         self._f.lamps.set(mobile=MobileSignal(link.modem))
         self.watch.show_ports()
+        moved = link.way != self.wan.link.way
         self.wan.set_link(link)
+        self.cls.set_cable(there=link.han or link.cls)
+        if moved:
+            self.cls.link_lost()
 
     # -- what the administrator changes ------------------------------------------------------
 
@@ -317,6 +353,7 @@ class Runtime:
         self.han.reconfigured(old, new)
         self.lmn.reconfigured()
         self.wan.reconfigured(old, new)
+        self.cls.reconfigured()
         self.watch.show_ports()
         self.rearm()
 
@@ -340,6 +377,7 @@ class Runtime:
         self._f.lamps.set(synchronised=self.wan.time.synchronised)
         self.save_clock()
         self.watch.follow_time()
+        self.cls.clock_moved()
         self.rearm()
 
     def save_clock(self) -> None:
@@ -348,6 +386,7 @@ class Runtime:
 
     def _keys_changed(self) -> None:
         self.han.refresh()
+        self.cls.new_certificates()
 
     # -- self-test -------------------------------------------------------------------------
 
@@ -381,13 +420,13 @@ class Runtime:
 
     def next_deadline(self) -> WorldTime | None:
         """Return when :meth:`on_deadline` must be called."""
-        update = self.updater.next_deadline()
+        update, cls = self.updater.next_deadline(), self.cls.next_deadline()
         deadlines = [
             self.device.next_deadline(),
             self.self_test.next_deadline(),
             world_deadline(self.device, self.wan),
             self.lmn.next_deadline(),
-            None if update is None else self.device.clock.world_at(update),
+            *(self.device.clock.world_at(due) for due in (update, cls) if due is not None),
         ]
         return min((when for when in deadlines if when is not None), default=None)
 
@@ -397,6 +436,7 @@ class Runtime:
         self.self_test.on_deadline(now)
         self.lmn.on_deadline(now)
         self.wan.on_deadline(self.device.now(now))
+        self.cls.on_deadline(self.device.now(now))
         due = self.updater.on_deadline(self.device.now(now))
         if due is Due.STALE:
             self._f.enter(Cause.STALE_PARTITION, self.updater.record.faulty)

@@ -14,7 +14,17 @@ from smgw_emu.core.device import Device
 from smgw_emu.core.errors import SmgwError
 from smgw_emu.core.instants import DeviceTime
 
-_SOFTWARE = ("smgw_emu", "firmware", "lmn", "wan", "han", "secure_state", "hsm_sim", "hardware")
+_SOFTWARE = (
+    "smgw_emu",
+    "firmware",
+    "lmn",
+    "wan",
+    "han",
+    "secure_state",
+    "hsm_sim",
+    "hardware",
+    "cls_proxy",
+)
 _SOFTWARE_FILES = (".py", ".toml", ".sql", ".html")
 
 

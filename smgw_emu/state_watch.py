@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 
 from secure_state.machine import Cause, Exit, Function
+from smgw_emu.cls_line import ClsLine
 from smgw_emu.core.device import Device
 from smgw_emu.core.instants import MINUTE
 from smgw_emu.frame import Frame
@@ -30,7 +31,7 @@ class StateWatch:
     Args:
         frame: the hardware around it.
         device: its core.
-        wan, han: what is cut down.
+        wan, han, cls: what is cut down.
         guard: runs a step that writes.
 
     Attributes:
@@ -44,12 +45,14 @@ class StateWatch:
         device: Device,
         wan: WanSide,
         han: HanLine,
+        cls: ClsLine,
         guard: Callable[[Callable[[], None]], None],
     ) -> None:
         self._f = frame
         self._device = device
         self._wan = wan
         self._han = han
+        self._cls = cls
         self._guard = guard
         self.link = frame.config.link
         self.over = False
@@ -98,6 +101,7 @@ class StateWatch:
             return
         self.restrict()
         await self._han.allow(self._f.states.allows(Function.HAN))
+        await self._cls.listen()
         self.show_ports()
 
     def restrict(self) -> None:
@@ -105,6 +109,7 @@ class StateWatch:
         states, now = self._f.states, self._device.now(self._f.clock.now())
         if not states.allows(Function.HAN):
             self._han.stop_listening()
+        self._cls.restrict(allowed=states.allows(Function.CLS), reason=str(states.state))
         self._guard(lambda: self._device.switch_metering(now, on=states.allows(Function.METERING)))
         self._device.distrust(on=Cause.TIME_DEVIATION in states.held
                              or Cause.TIME_SILENCE in states.held)  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from smgw_emu.bench.peers import ClientJudge
 from smgw_emu.profiles import Http as HttpLimits
 from smgw_emu.profiles import Tls as TlsLimits
 from smgw_emu.transport.clock import Clock
@@ -13,6 +12,7 @@ from smgw_emu.transport.http import Request, Response
 from smgw_emu.transport.presets import TlsContext
 from smgw_emu.transport.stream import StreamHandler, TlsStream
 from smgw_emu.transport.tls import TlsEnd
+from smgw_emu.transport.watchers import PeerJudge
 from smgw_emu.transport.web import WebService
 
 Handler = Callable[[Request, bytes], Response | None]
@@ -61,7 +61,7 @@ class PeerListener:
         return bound[0], bound[1]
 
     def _stream(self) -> TlsStream:
-        judge = ClientJudge(self._judge)
+        judge = PeerJudge(self._judge)
         handler = _Watched(self, judge)
         return TlsStream(
             self._clock,
@@ -101,7 +101,7 @@ class PeerListener:
 class _Watched:
     """Keeps the listener's table and lets nobody in without a judged certificate."""
 
-    def __init__(self, listener: PeerListener, judge: ClientJudge) -> None:
+    def __init__(self, listener: PeerListener, judge: PeerJudge) -> None:
         self._listener = listener
         self._judge = judge
         self._inner: StreamHandler | None = None

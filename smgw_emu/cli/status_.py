@@ -86,6 +86,7 @@ def _rows(state: dict[str, Any]) -> list[tuple[str, str]]:
     if state.get("wakeup"):
         rows.append(("wake-up", _wakeup_text(state["wakeup"])))
     rows += _wan_rows(state.get("wan"))
+    rows += _cls_rows(state.get("cls"))
     for line in state.get("lines", []):
         health = "ready" if line["ready"] else "lost"
         counts = f"{line['frames']} frames, {line['damaged']} damaged"
@@ -147,6 +148,20 @@ def _wan_rows(wan: dict[str, Any] | None) -> list[tuple[str, str]]:
         )
         for item in wan["channels"]
     ]
+
+
+def _cls_rows(cls: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if not cls:
+        return []
+    rows = []
+    if cls["addresses"]:
+        doors = [f"{n} {host}:{port}" for n, (host, port) in sorted(cls["addresses"].items())]
+        rows.append(("CLS proxy", ", ".join(doors)))
+    for item in cls["channels"]:
+        ends = f"{item['profile']}: {item['cls']} - {item['emt']}"
+        octets = f"{item['up']} up, {item['down']} down"
+        rows.append(("CLS channel", f"{item['scenario']} {item['state']}  {ends}  {octets}"))
+    return rows
 
 
 @click.command("status")

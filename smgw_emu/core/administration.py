@@ -14,15 +14,14 @@ from typing import Any
 
 import msgspec
 
+from smgw_emu.core.cls_profiles import ClsProfile, ProxyProfile
 from smgw_emu.core.config import Consumer, GatewayConfig, check_config
 from smgw_emu.core.meter_profile import Meter
 from smgw_emu.core.store import Store
 from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import (
-    ClsProfile,
     HanProfile,
     LmnProfile,
-    ProxyProfile,
     Settings,
     Technician,
     WanProfile,

@@ -14,21 +14,19 @@ from typing import Literal
 
 import msgspec
 
+from smgw_emu.core.cls_profiles import ClsProfile, ProxyProfile, check_cls, check_proxies
 from smgw_emu.core.errors import ConfigError, RemoteProtocolError
 from smgw_emu.core.ids import MEDIUM_GATEWAY, DeviceId
 from smgw_emu.core.meter_profile import Meter, check_meter
 from smgw_emu.core.tariff.check import check_usage_point
 from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import (
-    ClsProfile,
     HanProfile,
     LmnProfile,
-    ProxyProfile,
     Technician,
     WanProfile,
     check_limits,
     check_lmn,
-    check_proxy,
     check_technician,
     check_wan,
 )
@@ -66,6 +64,20 @@ class Listener(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: str = "127.0.0.1"
     port: int = 0
+
+
+class ClsPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a CLS asks for a transparent channel (HKS3): the [HAN]CLS port.
+
+    ``host``: address. ``socks``: TCP port of the SOCKS server, 1080 on a device. ``tls``: TCP port
+    of the proxy by TLS server name. 0 takes a free one. ``interface``: real interface both are
+    bound to, "" for none (needs CAP_NET_RAW).
+    """
+
+    host: str = "127.0.0.1"
+    socks: int = 0
+    tls: int = 0
+    interface: str = ""
 
 
 class Wakeup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -179,6 +191,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     technician: tuple[Technician, ...] = ()
     han_profile: HanProfile = HanProfile()
     lmn: tuple[LmnProfile, ...] = ()
+    cls_port: ClsPort = ClsPort()
     cls: tuple[ClsProfile, ...] = ()
     proxy: tuple[ProxyProfile, ...] = ()
 
@@ -262,8 +275,9 @@ def _check(config: GatewayConfig) -> None:
         config.device_id.medium == MEDIUM_GATEWAY,
         f"gateway.id: {config.gateway.id} is not of medium E (DIN 43863-5)",
     )
-    for listener in (config.han, config.control, config.wakeup or Listener()):
-        _need(0 <= listener.port <= 65535, f"port {listener.port} is not a TCP port")
+    listeners = (config.han, config.control, config.wakeup or Listener())
+    for port in (*(item.port for item in listeners), config.cls_port.socks, config.cls_port.tls):
+        _need(0 <= port <= 65535, f"port {port} is not a TCP port")
     _unique("meter", [meter.key for meter in config.meter])
     _unique("consumer", [consumer.login for consumer in config.consumer])
     _unique("consumer user_id", [consumer.user_id for consumer in config.consumer])
@@ -316,11 +330,11 @@ def _check_wan(config: GatewayConfig) -> None:
     known = {meter.key for meter in config.meter}
     for lmn in config.lmn:
         check_lmn(lmn, known)
+    logins = {consumer.login for consumer in config.consumer}
     for cls in config.cls:
-        check_limits(f"cls profile {cls.name!r}", cls)
+        check_cls(cls, logins)
     emts = {profile.name for profile in config.wan if profile.role == "EMT"}
-    for proxy in config.proxy:
-        check_proxy(proxy, {cls.name for cls in config.cls}, emts)
+    check_proxies(config.proxy, {cls.name: cls for cls in config.cls}, emts)
 
 
 def _unique(what: str, names: list[str]) -> None:

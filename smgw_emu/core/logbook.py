@@ -63,6 +63,7 @@ class Logbooks:
     Attributes:
         notify: tells the administrator of events the catalogue marks so.
         look_at: octets in the logs at which ``on_full`` is told, once.
+        on_write: told the name of every event, inside the transaction that writes it.
         on_full: the logs have grown to ``look_at``; called inside the write that did it.
     """
 
@@ -75,6 +76,7 @@ class Logbooks:
         self._store = store
         self.notify: Notify | None = None
         self.look_at = 1 << 62
+        self.on_write: Callable[[str], None] = lambda _name: None
         self.on_full: Callable[[], None] = lambda: None
         self._used: int | None = None
         self._users = dict(users)
@@ -123,6 +125,7 @@ class Logbooks:
                              evidence)  # fmt: skip
             if event.notify and self.notify is not None:
                 self.notify(event, now, outcome, subject, message)
+            self.on_write(name)
 
     def _append(
         self,

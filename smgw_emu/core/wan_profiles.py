@@ -1,13 +1,13 @@
 """What the administrator configures beside meters, consumers and contracts.
 
-Parameters and ranges are those of TR-03109-1 v1.0: T40 (WAN), T17 (HAN), T18 (proxy), T38 (LMN
-side of the meter profile); ``wan.md`` 2.5 for names the newer edition adds.
+Parameters and ranges are those of TR-03109-1 v1.0: T40 (WAN), T17 (HAN), T38 (LMN side of
+the meter profile); ``wan.md`` 2.5 for names the newer edition adds. T18 is ``cls_profiles``.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,11 +18,12 @@ from smgw_emu.core.instants import DeviceTime, parse_device_time
 MAX_SESSION_S = 172_800  # T40, T17, T18: more than 48 h must not be accepted
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}", re.ASCII)
 _SERVER_ID = re.compile(r"(?:[0-9a-f]{2}){6,14}", re.ASCII)
-_HOST_NAME = re.compile(r"[a-z0-9.-]{1,63}", re.ASCII)  # DS2 11.3: names of the proxy
 
-Scenario = Literal["MANAGEMENT", "ADMIN-SERVICE", "INFO-REPORT", "NTP-TLS"]
+Scenario = Literal["MANAGEMENT", "ADMIN-SERVICE", "INFO-REPORT", "NTP-TLS", "PROXY"]
 Role = Literal["GWA", "EMT"]
 GWA_SCENARIOS = ("MANAGEMENT", "ADMIN-SERVICE", "NTP-TLS")  # NTP-TLS: tr-03109-1.md 10.4 [I]
+EMT_SCENARIOS = ("INFO-REPORT", "PROXY")  # PROXY: an EMT reached by transparent channels only [I]
+BARE = ("NTP-TLS", "PROXY")  # TLS without content protection
 
 
 def need(condition: object, message: str) -> None:
@@ -154,30 +155,6 @@ class LmnProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quirk: Literal["", "emh-early"] = ""
 
 
-class ClsProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A CLS communication profile: device, certificates, limits (wan.md 2.5)."""
-
-    name: str
-    certificates: tuple[str, ...] = ()
-    addresses: tuple[str, ...] = ()
-    keepalive: bool = False
-    idle_s: int = 0
-    max_session_s: int = MAX_SESSION_S
-
-
-class ProxyProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A proxy communication profile (T18): binds a CLS profile to an EMT's addresses."""
-
-    name: str
-    cls: str
-    emt: str
-    initiator: Literal["HKS3", "HKS4", "HKS5"] = "HKS3"
-    server_name: str = ""
-    keepalive: bool = False
-    idle_s: int = 0
-    max_session_s: int = MAX_SESSION_S
-
-
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters the administrator sets one by one.
 
@@ -199,6 +176,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lmn_wireless: bool = True
 
 
+class Limited(Protocol):
+    """A profile with idle time and session length."""
+
+    @property
+    def idle_s(self) -> int:
+        """Teardown when idle, 0: off."""
+
+    @property
+    def max_session_s(self) -> int:
+        """Longest session."""
+
+
 def check_wan(profile: WanProfile) -> None:
     """Check one WAN profile (T40 and 4.4.4).
 
@@ -213,13 +202,13 @@ def check_wan(profile: WanProfile) -> None:
             parse_address(address)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from error
-    allowed = GWA_SCENARIOS if profile.role == "GWA" else ("INFO-REPORT",)
+    allowed = GWA_SCENARIOS if profile.role == "GWA" else EMT_SCENARIOS
     need(
         profile.scenario in allowed,
         f"{where}: scenario: {profile.scenario} is not for role {profile.role}",
     )
     need(profile.tls, f"{where}: tls: the partner's TLS certificate is missing")
-    if profile.scenario != "NTP-TLS":
+    if profile.scenario not in BARE:
         need(profile.sig, f"{where}: sig: the partner's signature certificate is missing")
         need(profile.enc, f"{where}: enc: the partner's encryption certificate is missing")
     check_limits(where, profile)
@@ -227,7 +216,7 @@ def check_wan(profile: WanProfile) -> None:
         need(0 <= getattr(profile, name) <= MAX_SESSION_S, f"{where}: {name} is out of range")
 
 
-def check_limits(where: str, profile: WanProfile | HanProfile | ClsProfile | ProxyProfile) -> None:
+def check_limits(where: str, profile: Limited) -> None:
     """Check idle time and session length.
 
     Raises:
@@ -238,21 +227,6 @@ def check_limits(where: str, profile: WanProfile | HanProfile | ClsProfile | Pro
         f"{where}: max_session_s: {profile.max_session_s} is not in 1..{MAX_SESSION_S}",
     )
     need(0 <= profile.idle_s <= MAX_SESSION_S, f"{where}: idle_s is out of range")
-
-
-def check_proxy(profile: ProxyProfile, cls: set[str], emts: set[str]) -> None:
-    """Check a proxy profile against what it refers to.
-
-    Raises:
-        ConfigError: with the parameter and the reason.
-    """
-    where = f"proxy profile {profile.name!r}"
-    need(NAME.fullmatch(profile.name), f"{where}: name must match {NAME.pattern}")
-    need(profile.cls in cls, f"{where}: cls: {profile.cls!r} is not configured")
-    need(profile.emt in emts, f"{where}: emt: {profile.emt!r} is not configured")
-    named = not profile.server_name or _HOST_NAME.fullmatch(profile.server_name)
-    need(named, f"{where}: server_name: 1 to 63 of a-z 0-9 . - (DS2 11.3)")
-    check_limits(where, profile)
 
 
 def check_lmn(profile: LmnProfile, meters: set[str]) -> None:

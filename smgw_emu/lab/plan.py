@@ -20,15 +20,14 @@ from han.digest import ha1
 from smgw_emu.bench.gwa.card import first_certificate
 from smgw_emu.bench.gwa.commission import CommissionPlan
 from smgw_emu.core.administration import Record
+from smgw_emu.core.cls_profiles import ClsProfile, ProxyProfile
 from smgw_emu.core.config import Consumer
 from smgw_emu.core.errors import ConfigError
 from smgw_emu.core.meter_profile import Meter
 from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import (
-    ClsProfile,
     HanProfile,
     LmnProfile,
-    ProxyProfile,
     Technician,
     WanProfile,
 )

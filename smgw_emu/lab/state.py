@@ -207,6 +207,12 @@ def gateway_state(gateway: Gateway) -> dict[str, Any]:
         "waiting": running.wan.outbox.count(),
         "synchronised": device.store.get_meta("synchronised"),
     }
+    state["cls"] = {
+        "addresses": {name: list(place) for name, place in running.cls.addresses.items()},
+        "channels": [asdict(channel) for channel in running.cls.states()],
+        "waiting": len(running.cls.visitors),
+        "hasty": running.cls.hasty,
+    }
     state["current"] = [
         {
             "meter": meter,

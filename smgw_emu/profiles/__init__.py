@@ -347,6 +347,31 @@ class Wakeup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transport: Literal["udp", "tcp", "both"]
 
 
+class Cls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The CLS proxy.
+
+    ``preset``: TLS towards a CLS. ``framing``: frames of SOCKS-TLS with a LEN field, or as long as
+    their TLS record. ``other_methods``: a greeting that offers more than method 06 is taken, or
+    refused. Seconds: until the request is complete (``request_s``), from a farewell to the end of
+    TCP in SOCKS (``socks_close_s``) and without it (``close_s``); a CLS that comes back sooner than
+    ``retry_s`` after a refusal is counted. ``max_channels``, ``max_per_cls``: channels at a time;
+    ``max_waiting``: connections that have not named a profile yet; ``max_refused_log``: entries for
+    refusals per quarter hour.
+    """
+
+    preset: str
+    framing: Literal["length", "record"]
+    other_methods: Literal["accept", "refuse"]
+    request_s: Positive
+    socks_close_s: Positive
+    close_s: Positive
+    retry_s: Positive
+    max_channels: Positive
+    max_per_cls: Positive
+    max_waiting: Positive
+    max_refused_log: Positive
+
+
 class Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Time synchronisation: seconds, shares in percent, drift in ppm, years of the range.
 
@@ -394,6 +419,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lmn_wired: LmnWired
     lmn_wireless: LmnWireless
     wakeup: Wakeup
+    cls: Cls
     time: Time
 
 

@@ -139,8 +139,8 @@ def limit_fragments(context: ssl.SSLContext, code: int) -> None:
         raise LibsslError(f"libssl refused fragment code {code}")
 
 
-def accept_any_client_certificate(context: ssl.SSLContext) -> None:
-    """Ask for a client certificate but let any, or none, pass; who it is is decided later.
+def accept_any_certificate(context: ssl.SSLContext) -> None:
+    """Ask for the peer's certificate but let any, or no client's, pass; who it is is decided later.
 
     Possession of its key is still proven by CertificateVerify. Call after the last change of
     ``verify_mode`` (crypto.md 5.4).

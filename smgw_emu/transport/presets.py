@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from hsm_sim.interface import KeyModule
 from smgw_emu.core.errors import ConfigError
 from smgw_emu.transport import _libssl
 
@@ -110,6 +111,18 @@ class TlsContext:
     key_in_module: bool
 
 
+def module_identity(
+    module: KeyModule, slot: str, certificate: bytes, chain: tuple[bytes, ...] = ()
+) -> TlsIdentity:
+    """Return an identity whose key stays in a slot of the security module."""
+    return TlsIdentity(
+        certificate,
+        lambda digest: module.sign_digest(slot, digest),
+        lambda: module.private_key_for_process(slot),
+        chain,
+    )
+
+
 def preset(name: str) -> TlsPreset:
     """Return a preset.
 
@@ -147,7 +160,7 @@ def server_context(
     in_module = _install_key(context, identity)
     if peers is None:
         context.verify_mode = ssl.CERT_OPTIONAL
-        _libssl.accept_any_client_certificate(context)
+        _libssl.accept_any_certificate(context)
     else:
         _pin(context, peers)
     _libssl.disable_session_cache(context)
@@ -157,7 +170,7 @@ def server_context(
 def client_context(
     preset_name: str,
     identity: TlsIdentity | None,
-    peers: Sequence[bytes],
+    peers: Sequence[bytes] | None,
     *,
     keylog: str = "",
     fragment_code: int = 0,
@@ -170,7 +183,7 @@ def client_context(
     Args:
         preset_name: one of :data:`PRESETS`.
         identity: the client's own, None for a client without certificate.
-        peers: configured end-entity certificates of the server, DER.
+        peers: configured end-entity certificates of the server, DER; None: a watcher judges it.
         keylog: file for the secrets of captures.
         fragment_code: of the extension max_fragment_length, 0: not sent.
 
@@ -180,7 +193,10 @@ def client_context(
     """
     context = _base(ssl.PROTOCOL_TLS_CLIENT, preset(preset_name), keylog)
     context.check_hostname = False  # the certificate itself is configured, not a name
-    _pin(context, peers)
+    if peers is None:
+        _libssl.accept_any_certificate(context)
+    else:
+        _pin(context, peers)
     in_module = _install_key(context, identity) if identity is not None else True
     if fragment_code:
         _libssl.limit_fragments(context, fragment_code)

@@ -126,7 +126,7 @@ class TlsStream(TlsProtocol):
                 self._handler.established(self)
             elif isinstance(event, tls.Data):
                 self._handler.received(self, event.data)
-            else:
+            elif isinstance(event, tls.Ended):
                 self._flush()
                 self._close()
                 self._tell(event.reason, event.detail)

@@ -8,7 +8,9 @@ Time is an argument: handshake, idle and session limits are deadlines, not timer
   of IF_GW_CON table 1.
 * A peer that asks for renegotiation gets no_renegotiation (100) and the connection ends
   (IF_GW_CON A-1.2), whichever side it is.
-* ``close_notify`` is answered; the transport must close within ``close_s``.
+* ``close_notify`` is answered; the transport must close within ``close_s``. A *held* connection
+  (the legs of a CLS channel) tells it and answers only when it is told to, and after a farewell of
+  its own it waits ``close_s`` for the peer's.
 * A limit of payload octets (LMN) is checked before a write, so it is never exceeded.
 * A :class:`Watcher` sees the plaintext handshake before libssl does and may refuse with an alert.
 """
@@ -78,7 +80,12 @@ class Ended:
     detail: str = ""
 
 
-TlsEvent = Established | Data | Ended
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """A held connection's peer has said close_notify: call :meth:`TlsConnection.farewell`."""
+
+
+TlsEvent = Established | Data | Ended | Farewell
 
 
 class Watcher:
@@ -103,13 +110,16 @@ class TlsConnection:
         server_side: the own role.
         server_name: host name a client asks for (SNI), "" for none.
         watcher: sees the plaintext handshake.
+        held: a farewell is not answered by itself.
     """
 
     __slots__ = (
+        "_held",
         "_in",
         "_limits",
         "_out",
         "_reader",
+        "_said",
         "_sent_reader",
         "_ssl",
         "_watcher",
@@ -119,6 +129,7 @@ class TlsConnection:
         "opened",
         "over",
         "payload",
+        "peer_closed",
     )
 
     def __init__(
@@ -130,7 +141,11 @@ class TlsConnection:
         server_side: bool = True,
         server_name: str = "",
         watcher: Watcher | None = None,
+        held: bool = False,
     ) -> None:
+        self._held = held
+        self._said: WorldTime | None = None
+        self.peer_closed = False
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._ssl = context.wrap_bio(
             self._in, self._out, server_side=server_side, server_hostname=server_name or None
@@ -185,7 +200,7 @@ class TlsConnection:
 
     def send(self, data: bytes, now: WorldTime) -> list[TlsEvent]:
         """Encrypt octets into the output; at the payload limit the connection ends instead."""
-        if not self.established or self.over:
+        if not self.established or self.over or self._said is not None:
             return []
         limit = self._limits.max_octets
         if limit and self.payload + len(data) > limit:
@@ -203,10 +218,22 @@ class TlsConnection:
             self._say_goodbye()
         return [self._end(reason)]
 
+    def farewell(self, now: WorldTime) -> list[TlsEvent]:
+        """Say close_notify; the end comes with the peer's own, or ``close_s`` later."""
+        if self.over or self._said is not None:
+            return []
+        if not self.established:
+            return self.close()
+        self._say_goodbye()
+        self._said = now
+        return [self._end(TlsEnd.LOCAL)] if self.peer_closed else []
+
     def next_deadline(self) -> WorldTime | None:
         """Return when :meth:`on_deadline` must be called."""
         if self.over:
             return None
+        if self._said is not None:
+            return self._said + self._limits.close_s * SECOND
         limits = self._limits
         if not self.established:
             return self.opened + limits.handshake_s * SECOND
@@ -218,6 +245,8 @@ class TlsConnection:
         deadline = self.next_deadline()
         if deadline is None or now < deadline:
             return []
+        if self._said is not None:
+            return [self._end(TlsEnd.LOCAL, "no farewell from the peer")]
         if not self.established:
             return self.close(TlsEnd.HANDSHAKE_TIMEOUT)
         too_old = now - self.opened >= self._limits.max_session_s * SECOND
@@ -287,8 +316,9 @@ class TlsConnection:
             except ssl.SSLError as error:
                 return [*events, self._end(TlsEnd.PROTOCOL_ERROR, error.reason or "")]
             if not data:
-                self._say_goodbye()
-                return [*events, self._end(TlsEnd.PEER_CLOSED)]
+                return events + self._peer_farewell()
+            if self._said is not None:
+                continue  # what comes after our farewell is nobody's
             self.last_data = now
             self.payload += len(data)
             events.append(Data(data))
@@ -300,6 +330,16 @@ class TlsConnection:
             self._say_goodbye()
             events.append(self._end(TlsEnd.RENEGOTIATION))
         return events
+
+    def _peer_farewell(self) -> list[TlsEvent]:
+        """Take the peer's close_notify."""
+        if self._said is not None:
+            return [self._end(TlsEnd.LOCAL)]
+        if self._held:
+            told, self.peer_closed = self.peer_closed, True
+            return [] if told else [Farewell()]
+        self._say_goodbye()
+        return [self._end(TlsEnd.PEER_CLOSED)]
 
     def _show_own(self) -> None:
         """Read our own first flight: a client's offer, and for the watcher its random number."""

@@ -1,4 +1,4 @@
-"""Who looks at a plaintext handshake: the device's clock, a gate, the security module's order.
+"""Who looks at a plaintext handshake: the device's clock, a judge, a gate, the security module.
 
 Alerts are RFC 5246 7.2's numbers; the connection replaces those its profile does not know.
 """
@@ -87,6 +87,29 @@ class ValidityWatcher(Watcher):
             return BAD_CERTIFICATE
         good = leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc
         return None if good else CERTIFICATE_EXPIRED
+
+
+class PeerJudge(Watcher):
+    """Refuses peers whose certificate is not wanted.
+
+    Args:
+        judge: leaf in DER -> "" if it is good, else why not.
+    """
+
+    def __init__(self, judge: Callable[[bytes], str]) -> None:
+        self._judge = judge
+        self.reason = ""
+
+    def message(self, kind: int, body: bytes, *, ours: bool) -> int | None:
+        """Look at the peer's Certificate message; one without a certificate is refused too."""
+        if ours or kind != CERTIFICATE:
+            return None
+        try:
+            chain = parse_certificates(body)
+        except RemoteProtocolError:
+            return BAD_CERTIFICATE
+        self.reason = self._judge(chain[0]) if chain else "no certificate"
+        return BAD_CERTIFICATE if self.reason else None
 
 
 class HelloGate(Watcher):

@@ -14,7 +14,7 @@ from hsm_sim.interface import KeyModule
 from hsm_sim.slots import gwa_certificate, gwa_key
 from smgw_emu.core.wan_profiles import WanProfile
 from smgw_emu.profiles import Profile, Tls
-from smgw_emu.transport.presets import TlsContext, TlsIdentity, client_context
+from smgw_emu.transport.presets import TlsContext, client_context, module_identity
 from smgw_emu.transport.tls import Watcher
 from smgw_emu.transport.watchers import ValidityWatcher, Watchers, watcher_of
 from wan.admin import KeyRing
@@ -52,11 +52,10 @@ class Partners:
         key = (profile.tls, self._keys.generation)
         found = self._contexts.get(key)
         if found is None:
-            slot = self._keys.slot(Purpose.TLS)
-            identity = TlsIdentity(
+            identity = module_identity(
+                self.module,
+                self._keys.slot(Purpose.TLS),
                 self._keys.certificate(Purpose.TLS),
-                lambda digest: self.module.sign_digest(slot, digest),
-                lambda: self.module.private_key_for_process(slot),
                 (self._keys.sub_ca(self._keys.generation),),
             )
             found = client_context(

@@ -275,8 +275,8 @@ class WanSide:
         """Follow a change of the configuration."""
         now = self._device.now(self._clock.now())
         self._hooks.guard(lambda: self.dispatcher.start(now))
-        before = {profile.name: profile for profile in old.wan}
-        after = {profile.name: profile for profile in new.wan}
+        before = {profile.name: profile for profile in _served(old)}
+        after = {profile.name: profile for profile in _served(new)}
         for name in before.keys() - after.keys():
             self._remove(name)
         for name, profile in after.items():
@@ -316,7 +316,7 @@ class WanSide:
         self.time.line = self.lines.get(ntp.name) if ntp is not None else None
 
     def _build(self, config: GatewayConfig) -> None:
-        for profile in config.wan:
+        for profile in _served(config):
             self._add(profile)
         self.time_settings()
 
@@ -331,7 +331,7 @@ class WanSide:
     def _replace(self, name: str) -> None:
         self._stale.pop(name, None)
         wanted = self._remove(name)
-        profile = next((p for p in self._device.config.wan if p.name == name), None)
+        profile = next((p for p in _served(self._device.config) if p.name == name), None)
         if profile is None:
             return
         line = self._add(profile)
@@ -531,3 +531,8 @@ def world_deadline(device: Device, side: WanSide) -> WorldTime | None:
     """Return the world time of the next thing due to the market."""
     due = side.next_deadline()
     return None if due is None else device.clock.world_at(due)
+
+
+def _served(config: GatewayConfig) -> list[WanProfile]:
+    """Return the profiles that have a channel of their own; the CLS proxy opens the others."""
+    return [profile for profile in config.wan if profile.scenario != "PROXY"]

@@ -18,15 +18,14 @@ from firmware.update import Due
 from hsm_sim import Purpose
 from hsm_sim.slots import wan_certificate
 from smgw_emu.bench.pki import Role, TestPki, der
+from smgw_emu.core.cls_profiles import ClsProfile, ProxyProfile
 from smgw_emu.core.config import Consumer
 from smgw_emu.core.errors import SmgwError
 from smgw_emu.core.meter_profile import Meter
 from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import (
-    ClsProfile,
     HanProfile,
     LmnProfile,
-    ProxyProfile,
     Technician,
     WanProfile,
 )
@@ -212,7 +211,7 @@ RECORDS = {
     "technician": Technician("tech1", ("cd" * 32,), "2027-01-01T00:00:00Z"),
     "han": HanProfile("static", "127.0.0.1", True, 300, 3600),
     "lmn": LmnProfile(METER, "LKS1", "TLS"),
-    "cls": ClsProfile("cls1", ("ef" * 32,), ("https://127.0.0.1:1",)),
+    "cls": ClsProfile("cls1", ("ef" * 32,), ("127.0.0.1:1",)),
     "proxy": ProxyProfile("proxy1", "cls1", "emt1", "HKS3", "box.local"),
 }
 

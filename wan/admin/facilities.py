@@ -24,6 +24,10 @@ def _no_order(meter: str, _order: str, _done: Callable[[str, str], None]) -> Non
     raise SmgwError(f"meter {meter} is on no bus")
 
 
+def _no_proxy(_profile: str, _order: str, _done: Callable[[str, str], None]) -> None:
+    raise SmgwError("this gateway has no CLS proxy")
+
+
 @dataclass(slots=True)
 class Facilities:
     """Everything the tree needs.
@@ -48,6 +52,8 @@ class Facilities:
         resync: a synchronisation is ordered, whatever the deviation.
         meter_state: state of a wired meter in words, and its HDLC address, 0 for none.
         meter_order: gives a wired meter an order by name; the result comes later, (text, failure).
+        proxy_channels: states of the channels of a proxy profile.
+        proxy_order: opens or closes one; the result comes later, as for a meter.
     """
 
     device: Device
@@ -69,6 +75,8 @@ class Facilities:
     resync: Callable[[], None] = lambda: None
     meter_state: Callable[[str], tuple[str, int]] = lambda _meter: ("not on a bus", 0)
     meter_order: Callable[[str, str, Callable[[str, str], None]], None] = _no_order
+    proxy_channels: Callable[[str], list[str]] = lambda _profile: []
+    proxy_order: Callable[[str, str, Callable[[str, str], None]], None] = _no_proxy
     _waiting: dict[str, list[Reply]] = field(default_factory=dict)
 
     def answer_later(self, what: str, reply: Reply) -> None:

@@ -13,14 +13,13 @@ from typing import Any
 import msgspec
 
 from smgw_emu.core.administration import Record, record_key
+from smgw_emu.core.cls_profiles import ClsProfile, ProxyProfile
 from smgw_emu.core.config import Consumer
 from smgw_emu.core.meter_profile import Meter
 from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import (
-    ClsProfile,
     HanProfile,
     LmnProfile,
-    ProxyProfile,
     Technician,
     WanProfile,
 )

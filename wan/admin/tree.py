@@ -38,6 +38,7 @@ from wan.admin.objects import (
     VersionsObject,
 )
 from wan.admin.profiles import ProfileTable, ReadProfile
+from wan.admin.proxy_object import ProxyObject
 from wan.admin.security_object import SecurityObject
 from wan.cosem.address import Query
 from wan.cosem.classes import ClassSpec, check_type, load_classes
@@ -127,6 +128,10 @@ class GatewayTree:
             if f"{meter.key}.sm" == ldev:
                 known = MeterObject(self._f, meter)
                 return {(known.class_id, known.name): known}
+        for proxy in self._f.device.config.proxy:
+            if f"{proxy.name}.sm" == ldev:
+                door = ProxyObject(self._f, proxy)
+                return {(door.class_id, door.name): door}
         return {}
 
     def _provider(self, ldev: str, class_id: int, name: str) -> tuple[Provider, ClassSpec]:
@@ -234,7 +239,8 @@ class GatewayTree:
                     check_partner(purpose.lower(), certificate, purpose, at)
         if isinstance(record, UsagePoint):
             for emt in record.emts:
-                if device.config.emt(emt) is None:
+                partner = device.config.emt(emt)
+                if partner is None or partner.scenario == "PROXY":
                     raise ConfigError(f"emts: no communication profile {emt!r} (T39)")
 
     def _check_services(self, config: GatewayConfig) -> None:

@@ -14,16 +14,15 @@ from dataclasses import dataclass, field
 from smgw_emu.bench.gwa.server import Administrator
 from smgw_emu.bench.gwa.session import GatewaySession
 from smgw_emu.core.administration import Record
+from smgw_emu.core.cls_profiles import ClsProfile, ProxyProfile
 from smgw_emu.core.config import Consumer
 from smgw_emu.core.errors import SmgwError
 from smgw_emu.core.instants import SECOND
 from smgw_emu.core.meter_profile import Meter
 from smgw_emu.core.usage_point import UsagePoint
 from smgw_emu.core.wan_profiles import (
-    ClsProfile,
     HanProfile,
     LmnProfile,
-    ProxyProfile,
     Technician,
     WanProfile,
 )
