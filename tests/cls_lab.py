@@ -273,10 +273,10 @@ def proxy_profile(port: int, **changes: Any) -> ProxyProfile:
 @contextlib.asynccontextmanager
 async def cls_lab(
     folder: Path, clock: Any, *, proxy: dict[str, Any] | None = None,
-    cls: dict[str, Any] | None = None, echo: bool = True, **changes: Any,
+    cls: dict[str, Any] | None = None, echo: bool = True, key: Identity | None = None, **changes: Any,
 ) -> AsyncIterator[ClsLab]:  # fmt: skip
     async with wan_lab(folder, clock, **changes) as lab:
-        box = issue_cls_key("box1", clock.now().datetime())
+        box = key or issue_cls_key("box1", clock.now().datetime())
         emt = Emt(lab.emt.identity.tls, echo=echo)
         port = await emt.start()
         await lab.commission(
@@ -310,3 +310,37 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+class Box:
+    """A CLS that is a TLS server (HKS4, HKS5): the standard library alone; echoes."""
+
+    def __init__(self, who: Identity) -> None:
+        self.received = bytearray()
+        self.names: list[str | None] = []
+        self.ended = 0
+        self.writers: list[asyncio.StreamWriter] = []
+        self._who = who
+        self._server: asyncio.Server | None = None
+        self.port = free_port()
+
+    async def start(self) -> None:
+        context = stdlib_context(ssl.PROTOCOL_TLS_SERVER, self._who)
+        context.verify_mode = ssl.CERT_NONE
+        context.sni_callback = lambda _s, name, _c: self.names.append(name)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=context)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        with contextlib.suppress(OSError, ssl.SSLError):
+            while data := await reader.read(65_536):
+                self.received += data
+        self.ended += 1
+        writer.close()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for writer in self.writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)

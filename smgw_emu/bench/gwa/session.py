@@ -21,6 +21,8 @@ from wan.admin.log_object import LOGS
 from wan.admin.meter_object import METER, ORDERS
 from wan.admin.objects import CLOCK, GATEWAY, SETTINGS, SYNCHRONISE, VERSIONS
 from wan.admin.profiles import ProfileTable
+from wan.admin.proxy_object import ORDERS as PROXY_ORDERS
+from wan.admin.proxy_object import PROXY
 from wan.admin.security_object import SECURITY
 from wan.cosem.classes import load_classes
 from wan.cosem.data import Data, array, octets, structure, text
@@ -290,6 +292,22 @@ class GatewaySession:
             raise ConfigError(f"no order {order!r}; there are: {', '.join(numbers)}")
         ldev = f"{meter.lower()}.sm"
         return await self.call_later(65005, METER, numbers[order], ldev=ldev)
+
+    async def proxy_state(self, proxy: str) -> dict[str, Any]:
+        """Read whether a proxy profile has a channel."""
+        shown = await self.attributes(65006, PROXY, ldev=f"{proxy}.sm")
+        return {name: shown[name] for name in ("state", "channels")}
+
+    async def proxy_order(self, proxy: str, order: str) -> MethodResponse:
+        """Connect or disconnect a proxy profile (HKS4); the answer comes over ADMIN-SERVICE.
+
+        Raises:
+            ConfigError: no such order.
+        """
+        numbers = {name: number for number, name in PROXY_ORDERS.items()}
+        if order not in numbers:
+            raise ConfigError(f"no order {order!r}; there are: {', '.join(numbers)}")
+        return await self.call_later(65006, PROXY, numbers[order], ldev=f"{proxy}.sm")
 
     async def synchronise(self) -> None:
         """Have the gateway set its clock now, whatever the deviation (SEC-14)."""
