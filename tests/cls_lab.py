@@ -236,7 +236,7 @@ class ClsLab:
 
     async def dial(self, who: Identity | None = None, **how: Any) -> SocksEnd:
         end = SocksEnd(who or self.box, **how)
-        await end.dial(self.line.addresses["socks"])
+        await end.dial(self.line.doors.addresses["socks"])
         self.ends.append(end)
         return end
 

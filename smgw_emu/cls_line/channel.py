@@ -39,6 +39,20 @@ class ChannelHooks(Protocol):
         """Octets were passed on."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """What a lab sees of one channel."""
+
+    number: int
+    profile: str
+    scenario: str
+    cls: str
+    emt: str
+    state: str
+    up: int
+    down: int
+
+
 @dataclass(slots=True)
 class Meter:
     """Octets passed on: up to the EMT, down to the CLS."""
@@ -95,6 +109,14 @@ class Channel:
     def standing(self) -> bool:
         """Octets are passed on."""
         return self.state is State.OPEN
+
+    def shown(self) -> ChannelState:
+        """Return what a lab sees."""
+        grant, passed = self.grant, self.passed
+        return ChannelState(
+            self.number, grant.proxy.name, grant.proxy.initiator, grant.cls.name, grant.emt.name,
+            self.state, passed.up, passed.down,
+        )  # fmt: skip
 
     def start(self) -> None:
         """Begin; the CLS's leg is there already in HKS3."""

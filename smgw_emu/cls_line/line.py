@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 
@@ -24,7 +22,8 @@ from cls_proxy.life import Action, State
 from cls_proxy.rules import Grant
 from cls_proxy.socks import Reply, Request
 from cls_proxy.start import Starts, started_by
-from smgw_emu.cls_line.channel import Channel
+from smgw_emu.cls_line.channel import Channel, ChannelState
+from smgw_emu.cls_line.doors import Doors
 from smgw_emu.cls_line.leg import Leg
 from smgw_emu.cls_line.legs import ClsParts, Legs
 from smgw_emu.cls_line.reach import Plan
@@ -39,20 +38,6 @@ from wan.certificates import load
 _log = structlog.get_logger("cls")
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelState:
-    """What a lab sees of one channel."""
-
-    number: int
-    profile: str
-    scenario: str
-    cls: str
-    emt: str
-    state: str
-    up: int
-    down: int
-
-
 class ClsLine:
     """The proxy of one gateway."""
 
@@ -63,10 +48,9 @@ class ClsLine:
         self.reports = Reports(parts.device, parts.clock, parts.guard, self.rules.max_refused_log)
         self.visitors: dict[Visitor, None] = {}
         self.channels: list[Channel] = []
-        self.addresses: dict[str, tuple[str, int]] = {}
+        self.doors = Doors(self._visit)
         self.hasty = 0
         self._refused: dict[str, WorldTime] = {}
-        self._servers: list[asyncio.Server] = []
         self._starts = Starts()
         self._numbers = 0
         self._allowed = True
@@ -87,43 +71,15 @@ class ClsLine:
         Raises:
             SmgwError: an address is in use.
         """
-        if self._servers or not self._wanted():
-            return
-        place = self._config.cls_port
-        for name, port in (("socks", place.socks), ("tls", place.tls)):
-            try:
-                await self._bind(name, place.host, port, place.interface)
-            except OSError as error:
-                where = f"{place.host}:{port}"
-                raise SmgwError(f"CLS proxy cannot listen on {where}: {error.strerror}") from error
-
-    async def _bind(self, name: str, host: str, port: int, interface: str) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if interface:
-                option = interface.encode("ascii") + b"\0"
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, option)
-            listener.bind((host, port))
-        except OSError:
-            listener.close()
-            raise
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: self._visit(name), sock=listener)
-        self._servers.append(server)
-        bound = server.sockets[0].getsockname()
-        self.addresses[name] = (bound[0], bound[1])
+        if self._wanted() and not self.doors.addresses:
+            await self.doors.open(self._config.cls_port)
 
     def _wanted(self) -> bool:
         asked = any(proxy.initiator == "HKS3" for proxy in self._config.proxy)
         return asked and self._allowed and self._cable
 
     def _unlisten(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
-        self.addresses.clear()
+        self.doors.close()
         for visitor in list(self.visitors):
             visitor.drop()
 
@@ -168,7 +124,7 @@ class ClsLine:
     def _listen_soon(self) -> None:
         if not self._wanted():
             self._unlisten()
-        elif not self._servers:
+        elif not self.doors.addresses:
             self._task = asyncio.get_running_loop().create_task(self._listen_again())
 
     async def _listen_again(self) -> None:
@@ -275,19 +231,7 @@ class ClsLine:
 
     def states(self) -> list[ChannelState]:
         """Return the channels for the lab plane and the administrator."""
-        return [
-            ChannelState(
-                c.number,
-                c.grant.proxy.name,
-                c.grant.proxy.initiator,
-                c.grant.cls.name,
-                c.grant.emt.name,
-                c.state,
-                c.passed.up,
-                c.passed.down,
-            )
-            for c in self.channels
-        ]
+        return [channel.shown() for channel in self.channels]
 
     # -- making channels -------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}", re.ASCII)
 _USER_ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}\.sm", re.ASCII)
 _HEX_32 = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _HEX_64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}", re.ASCII)  # IFNAMSIZ
 
 
 class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -278,6 +279,8 @@ def _check(config: GatewayConfig) -> None:
     listeners = (config.han, config.control, config.wakeup or Listener())
     for port in (*(item.port for item in listeners), config.cls_port.socks, config.cls_port.tls):
         _need(0 <= port <= 65535, f"port {port} is not a TCP port")
+    name = config.cls_port.interface
+    _need(not name or _INTERFACE.fullmatch(name), f"cls_port: interface {name!r} is no name of one")
     _unique("meter", [meter.key for meter in config.meter])
     _unique("consumer", [consumer.login for consumer in config.consumer])
     _unique("consumer user_id", [consumer.user_id for consumer in config.consumer])

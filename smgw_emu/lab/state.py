@@ -208,7 +208,7 @@ def gateway_state(gateway: Gateway) -> dict[str, Any]:
         "synchronised": device.store.get_meta("synchronised"),
     }
     state["cls"] = {
-        "addresses": {name: list(place) for name, place in running.cls.addresses.items()},
+        "addresses": {name: list(place) for name, place in running.cls.doors.addresses.items()},
         "channels": [asdict(channel) for channel in running.cls.states()],
         "waiting": len(running.cls.visitors),
         "hasty": running.cls.hasty,

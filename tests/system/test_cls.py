@@ -47,7 +47,7 @@ def test_a_channel_by_server_name(tmp_path):
 
     async def work(lab):
         context = stdlib_context(ssl.PROTOCOL_TLS_CLIENT, lab.box)
-        place = lab.line.addresses["tls"]
+        place = lab.line.doors.addresses["tls"]
         reader, writer = await asyncio.open_connection(*place, ssl=context, server_hostname=NAME)
         writer.write(b"ping")
         assert await reader.readexactly(4) == b"ping"
@@ -187,7 +187,7 @@ def test_certificates_decide(tmp_path):
         await lab.put("cls", cls_profile(lab.box, certificates=(fingerprint(old),)))
         for who in (old, issue_cls_key("box1", now), None):
             end = SocksEnd(who)
-            await end.dial(lab.line.addresses["socks"])
+            await end.dial(lab.line.doors.addresses["socks"])
             lab.ends.append(end)
             assert await end.greet() == b"\x05\x06"
             with pytest.raises((ConnectionError, ssl.SSLError)):
@@ -260,14 +260,14 @@ def test_a_secure_state_tears_channels_down(tmp_path, state):
         gateway._enter(cause, "test")
         assert gateway.states.state == state
         assert await end.recv() == b""
-        assert lab.line.addresses == {}
+        assert lab.line.doors.addresses == {}
         assert lab.states() == []
         await lab.settle(lambda: lab.emt.ended == 1)
         assert lab.emt.ended == 1
         assert lab.lab.logged("Transparenter Kanal proxy1 beendet") == 1
         gateway.running.watch.leave(cause, Exit.SELF_TEST)
         gateway.running.watch.leave(cause, Exit.ADMINISTRATOR)
-        await lab.settle(lambda: "socks" in lab.line.addresses)
+        await lab.settle(lambda: "socks" in lab.line.doors.addresses)
         again = await lab.channel()
         again.send(b"back")
         assert await again.exactly(4) == b"back"
