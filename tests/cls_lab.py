@@ -54,10 +54,14 @@ class Emt:
         self.writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
 
-    async def start(self) -> int:
+    async def start(self, port: int = 0) -> int:
         context = stdlib_context(ssl.PROTOCOL_TLS_SERVER, self.who)
         context.sni_callback = lambda _s, name, _c: self.names.append(name)
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._serve(reader, writer)
+
+        self._server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=context)
         return self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -252,6 +256,15 @@ class ClsLab:
                 return
             await asyncio.sleep(0.002)
 
+    async def put_urgent(self) -> None:
+        """A second profile of the CLS with a higher priority, to an EMT of its own."""
+        emt = self.lab.emt.wan_profile("aemt2", scenario="PROXY", sig=b"", enc=b"")
+        await self.put("wan", emt)
+        await self.put(
+            "proxy",
+            proxy_profile(self.port, name="proxy2", emt="aemt2", server_name="urgent", priority=5),
+        )
+
     async def put(self, kind: str, record: Any) -> None:
         lab = self.lab
         await lab.market.drive((await lab.session()).put_profile(kind, record))
@@ -344,3 +357,10 @@ class Box:
         for writer in self.writers:
             writer.transport.abort()
         await asyncio.sleep(0)
+
+
+def put(gateway: Any, kind: str, record: Any) -> None:
+    """Configure a running gateway as its administrator would, without a channel to him."""
+    tree = gateway.running.wan.tree
+    container = tree.profiles.container_id(kind, record)
+    tree.put_container(f"{record.name}.sm", container, tree.profiles.write(kind, record))

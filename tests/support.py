@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -205,3 +206,16 @@ def lab_post(access: Access, resource: str, order: dict[str, Any]) -> dict[str, 
     )
     with urllib.request.urlopen(request, timeout=120) as answer:
         return json.load(answer)
+
+
+def namespaces() -> bool:
+    """Whether this host lets us make a network namespace with interfaces in it."""
+    if not (shutil.which("unshare") and shutil.which("ip")):
+        return False
+    words = ["ip", "link", "add", "try0", "type", "veth", "peer", "name", "try1"]
+    tried = subprocess.run([*unshare(), *words], capture_output=True, timeout=20)
+    return tried.returncode == 0
+
+
+def unshare() -> list[str]:
+    return ["unshare", "-nm"] if os.geteuid() == 0 else ["unshare", "-rnm"]

@@ -15,7 +15,7 @@ import ssl
 import tempfile
 from pathlib import Path
 
-from cls_lab import Emt, SocksEnd
+from cls_lab import Emt, SocksEnd, put
 from fuzz import fuzz
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -116,9 +116,7 @@ class Channels(RuleBasedStateMachine):
     # -- what is configured ----------------------------------------------------------------------
 
     def put(self, kind, record):
-        tree = self.gateway.running.wan.tree
-        container = tree.profiles.container_id(kind, record)
-        tree.put_container(f"{record.name}.sm", container, tree.profiles.write(kind, record))
+        put(self.gateway, kind, record)
 
     def put_box(self, name):
         good = (fingerprint(BOXES[name]),) if self.granted[name] else ()

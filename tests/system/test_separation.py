@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support import namespaces, unshare
 
 from hardware.separation import InterfaceProbe
 from smgw_emu.core.errors import SmgwError
@@ -63,19 +62,6 @@ for cable in ("wan", "han"):
     open(f"/proc/sys/net/ipv4/conf/{cable}0/forwarding", "w").write("0")
 look("cable out")
 """
-
-
-def namespaces() -> bool:
-    """Whether this host lets us make a network namespace with interfaces in it."""
-    if not (shutil.which("unshare") and shutil.which("ip")):
-        return False
-    words = ["ip", "link", "add", "try0", "type", "veth", "peer", "name", "try1"]
-    tried = subprocess.run([*unshare(), *words], capture_output=True, timeout=20)
-    return tried.returncode == 0
-
-
-def unshare() -> list[str]:
-    return ["unshare", "-nm"] if os.geteuid() == 0 else ["unshare", "-rnm"]
 
 
 @pytest.mark.req("SEC-30", "GW-67", "S01", "S02", "HAN-04")
