@@ -105,7 +105,7 @@ async def main(folder: Path) -> None:
     client.stdin.write(b"limit 4200\n")
     line = await asyncio.wait_for(client.stdout.readline(), 20)
     look("through the channel", line.decode().strip())
-    look("channels", str([c.state for c in gateway.running.cls.states()]))
+    look("channels", ",".join(c.state for c in gateway.running.cls.states()))
     for process in (client, server):
         process.terminate()
         await process.wait()

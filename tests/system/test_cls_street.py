@@ -29,4 +29,4 @@ def test_only_a_channel_leads_from_the_han_to_the_wan(tmp_path):
     assert found["door from the WAN"] != "open"
     assert found["door from the HAN"] == "open"
     assert found["through the channel"] == "limit 4200"[::-1]
-    assert found["channels"] == "['open']"
+    assert found["channels"] == "open"
