@@ -36,6 +36,8 @@ _COMMANDS = {
     "pki": "Make and use a TEST SM-PKI: certificates, requests, revocation.",
     "gwa": "Act as the administrator: commission, configure, read logs, wake up.",
     "emt": "Act as a market participant: receive values.",
+    "aemt": "Act as an active EMT: switch plants through gateways.",
+    "steuerbox": "Act as a controllable system behind a gateway.",
     "decode": "Explain recorded bytes as JSON.",
 }
 

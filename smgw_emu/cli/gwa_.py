@@ -34,13 +34,13 @@ def command() -> None:
 @command.command("init")
 @click.argument("directory", type=DIRECTORY)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=9443, show_default=True, help="First of four ports: MANAGEMENT.")
+@click.option("--port", default=9443, show_default=True, help="First of five ports: MANAGEMENT.")
 @click.option("--control-port", default=9460, show_default=True)
 @click.option("--start", default="", help="Begin of the certificates (now).")
 def init(directory: Path, host: str, port: int, control_port: int, start: str) -> None:
     """Make an administrator in DIRECTORY: PKI, identity, one market participant (emt1).
 
-    MANAGEMENT, ADMIN-SERVICE, NTP-TLS and the participant listen on PORT to PORT+3.
+    MANAGEMENT, ADMIN-SERVICE, NTP-TLS, the participant and `smgw aemt` listen on PORT to PORT+4.
     DIRECTORY/administrator.json is what a factory needs.
     """
     from smgw_emu.bench.gwa.folder import Places, create_gwa
@@ -48,7 +48,9 @@ def init(directory: Path, host: str, port: int, control_port: int, start: str) -
     from smgw_emu.core.instants import WorldTime
 
     moment = parse_moment(start) or WorldTime(time.time_ns())
-    places = Places(host, port, port + 1, port + 2, control_port, port + 3)
+    places = Places(
+        host, port, port + 1, port + 2, control_port, port + 3, port + 4, control_port + 1
+    )
     folder = create_gwa(directory, places, moment.datetime())
     print_json({"directory": str(folder.path), "card": str(directory / "administrator.json")})
     click.echo(f"next: smgw gwa serve {directory}", err=True)
@@ -80,6 +82,7 @@ def serve(
 async def _serve(
     directory: Path, notes: tuple[Path, ...], emt: bool, strangers: bool, keylog: str
 ) -> None:
+    from smgw_emu.bench.gwa.cls_access import ClsAccess
     from smgw_emu.bench.gwa.folder import open_gwa
     from smgw_emu.bench.gwa.note import read_note
     from smgw_emu.cli.emt_ import participant_of
@@ -95,7 +98,8 @@ async def _serve(
     )
     for path in notes:
         administrator.import_note(read_note(path))
-    control = GwaControl(administrator, "127.0.0.1", folder.places.control)
+    access = ClsAccess(administrator, file=folder.path / "cls_access.json")
+    control = GwaControl(administrator, "127.0.0.1", folder.places.control, access)
     participant = participant_of(folder, clock, keylog) if emt else None
     try:
         await administrator.start()
@@ -322,6 +326,38 @@ def clock(gwa: Path, device: str, method: str, interval: int) -> None:
 def resync(gwa: Path, device: str) -> None:
     """Have a gateway set its clock now, whatever the deviation: ends Secure State Application."""
     print_json(send_order(gwa, "POST", "resync", device=device))
+
+
+@command.command("permit")
+@gwa_option
+@click.argument("aemt", default="")
+@click.argument("device", default="")
+@click.argument("proxy", default="")
+@click.option("--withdraw", is_flag=True, help="Take it back.")
+def permit(gwa: Path, aemt: str, device: str, proxy: str, withdraw: bool) -> None:
+    """Let active EMT AEMT ask for channels of proxy profile PROXY of DEVICE.
+
+    Without arguments: list what is permitted.
+    """
+    if not aemt:
+        for row in send_order(gwa, "GET", "permit"):
+            click.echo("  ".join(row))
+        return
+    if not (device and proxy):
+        raise click.UsageError("AEMT, DEVICE and PROXY are needed")
+    verb = "DELETE" if withdraw else "PUT"
+    print_json(send_order(gwa, verb, "permit", aemt=aemt, device=device, proxy=proxy))
+
+
+@command.command("channel")
+@gwa_option
+@click.argument("device")
+@click.argument("proxy")
+@click.argument("order", type=click.Choice(["connect", "disconnect", "state"]), default="state")
+def channel(gwa: Path, device: str, proxy: str, order: str) -> None:
+    """Open or close the transparent channel of a proxy profile (HKS4), or look at it."""
+    verb = "GET" if order == "state" else "POST"
+    print_json(send_order(gwa, verb, "channel", device=device, proxy=proxy, order=order))
 
 
 @command.command("decommission")

@@ -9,6 +9,7 @@ HTTP on loopback only. Long work answers with one JSON object per line, the last
 * ``POST commission?device=ID`` - a plan as body (msgspec JSON of :class:`Order`)
 * ``PUT profile``, ``DELETE profile`` - kind, record, secrets
 * ``POST firmware?device=&name=&activate=`` - the image as body
+* ``GET``, ``PUT``, ``DELETE permit?aemt=&device=&proxy=``, ``GET``, ``POST channel?device=&proxy=``
 * ``POST read``, ``POST self-test``, ``POST decommission``, ``POST clock``, ``POST resync``
 """
 
@@ -28,6 +29,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from smgw_emu.bench.gwa import Administrator, DeliveryNote, GatewaySession
+from smgw_emu.bench.gwa.cls_access import ClsAccess
 from smgw_emu.bench.gwa.commission import Commissioning, CommissionPlan, Step
 from smgw_emu.core.administration import Record
 from smgw_emu.core.errors import SmgwError
@@ -54,10 +56,14 @@ class GwaControl:
         administrator: whom it controls.
         host: a loopback address.
         port: TCP port.
+        access: who may ask for CLS channels.
     """
 
-    def __init__(self, administrator: Administrator, host: str, port: int) -> None:
+    def __init__(
+        self, administrator: Administrator, host: str, port: int, access: ClsAccess | None = None
+    ) -> None:
         self._gwa = administrator
+        self._access = access or ClsAccess(administrator)
         hosts = ["127.0.0.1", "localhost", "[::1]"]
         app = Starlette(
             routes=self._routes(),
@@ -96,6 +102,11 @@ class GwaControl:
             ("/v1/clock", "POST", self._clock),
             ("/v1/resync", "POST", self._resync),
             ("/v1/decommission", "POST", self._decommission),
+            ("/v1/permit", "GET", self._permitted),
+            ("/v1/permit", "PUT", self._permit),
+            ("/v1/permit", "DELETE", self._withdraw),
+            ("/v1/channel", "GET", self._channel_state),
+            ("/v1/channel", "POST", self._channel),
         ]
         routes = [Route(path, _json(work), methods=[verb]) for path, verb, work in plain]
         streams = [
@@ -216,6 +227,36 @@ class GwaControl:
         session = await self._session(request)
         answer = await session.meter_order(query["meter"], query["order"])
         result = answer.data.value if answer.data is not None else ""
+        return {"status": answer.status, "result": result}
+
+    # -- CLS channels ----------------------------------------------------------------------
+
+    async def _permitted(self, _request: Request) -> Any:
+        return self._access.permitted()
+
+    async def _permit(self, request: Request) -> Any:
+        query = request.query_params
+        self._access.permit(query["aemt"], self._device(request), query["proxy"])
+        return {"status": "permitted"}
+
+    async def _withdraw(self, request: Request) -> Any:
+        query = request.query_params
+        self._access.withdraw(query["aemt"], self._device(request), query["proxy"])
+        return {"status": "withdrawn"}
+
+    async def _channel_state(self, request: Request) -> Any:
+        session = await self._session(request)
+        return await session.proxy_state(request.query_params["proxy"])
+
+    async def _channel(self, request: Request) -> Any:
+        """Open or close a channel; with ``aemt`` it is that participant who asks."""
+        query = request.query_params
+        if "aemt" in query:
+            refused = await self._access.ask(query["aemt"], query["device"], query["proxy"])
+            return {"refused": refused}
+        session = await self._session(request)
+        answer = await session.proxy_order(query["proxy"], query.get("order", "connect"))
+        result = str(answer.data.value) if answer.data is not None else ""
         return {"status": answer.status, "result": result}
 
     async def _self_test(self, request: Request) -> Any:

@@ -8,7 +8,11 @@ request goes to him, and only with his consent a channel comes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import msgspec
+
+from hsm_sim.files import write_private
 from smgw_emu.bench.gwa.server import Administrator
 from smgw_emu.bench.gwa.session import GatewayError
 from smgw_emu.core.errors import SmgwError
@@ -21,19 +25,36 @@ class ClsAccess:
     Attributes:
         administrator: whose.
         others: administrators he passes requests on to.
+        file: where permissions are kept, None for nowhere.
     """
 
     administrator: Administrator
     others: list[ClsAccess] = field(default_factory=list)
+    file: Path | None = None
     _permitted: set[tuple[str, str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        if self.file is not None and self.file.exists():
+            rows = msgspec.json.decode(self.file.read_bytes(), type=list[tuple[str, str, str]])
+            self._permitted = set(rows)
 
     def permit(self, aemt: str, gateway: str, proxy: str) -> None:
         """Let an active EMT ask for the channel of a proxy profile."""
         self._permitted.add((aemt, gateway.upper(), proxy))
+        self._save()
 
     def withdraw(self, aemt: str, gateway: str, proxy: str) -> None:
         """Take a permission back."""
         self._permitted.discard((aemt, gateway.upper(), proxy))
+        self._save()
+
+    def permitted(self) -> list[tuple[str, str, str]]:
+        """Return (EMT, gateway, proxy profile) of every permission."""
+        return sorted(self._permitted)
+
+    def _save(self) -> None:
+        if self.file is not None:
+            write_private(self.file, msgspec.json.encode(self.permitted()))
 
     async def ask(self, aemt: str, gateway: str, proxy: str) -> str:
         """Order a channel; returns "" or why there is none."""

@@ -34,6 +34,8 @@ class Places(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ntp: int = 9445
     control: int = 9460
     emt: int = 9446
+    aemt: int = 9447
+    aemt_control: int = 9461
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,7 +296,8 @@ class GatewaySession:
     async def proxy_state(self, proxy: str) -> dict[str, Any]:
         """Read whether a proxy profile has a channel."""
         shown = await self.attributes(65006, PROXY, ldev=f"{proxy}.sm")
-        return {name: shown[name] for name in ("state", "channels")}
+        channels = [str(item.value) for item in shown["channels"]]
+        return {"state": shown["state"], "channels": channels}
 
     async def proxy_order(self, proxy: str, order: str) -> MethodResponse:
         """Connect or disconnect a proxy profile (HKS4); the answer comes over ADMIN-SERVICE.
