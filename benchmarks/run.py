@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import structlog
+from cls_bench import bench_cls
 from market_bench import bench_commissioning, bench_delivery, bench_fleet
 from radio_bench import bench_radio
 from states_bench import bench_states
@@ -337,6 +338,7 @@ if __name__ == "__main__":
     bench_day()
     bench_wired(row)
     bench_radio(row)
+    bench_cls(row)
     bench_month(row)
     bench_year(row)
     bench_commissioning(row, cpu_seconds)

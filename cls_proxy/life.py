@@ -39,6 +39,11 @@ class State(StrEnum):
     OVER = "over"
 
 
+ENDING = frozenset(
+    {State.WAN_CLOSING, State.HAN_CLOSING, State.LAST_HAN, State.LAST_WAN, State.OVER}
+)
+
+
 class Input(StrEnum):
     """What happens to it."""
 

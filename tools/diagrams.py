@@ -7,12 +7,15 @@ import sys
 from enum import StrEnum
 from pathlib import Path
 
+from cls_proxy.life import TABLE as CLS
+from cls_proxy.life import State as ClsState
 from hsm_sim.apdu import Ins
 from hsm_sim.card import ALLOWED, LifeCycle
 from lmn.hdlc.primary import TABLE as PRIMARY
 from lmn.hdlc.secondary import TABLE as SECONDARY
 from lmn.sym.pairing import CryptoReset, Pairing
 from secure_state.selftest import TRANSITIONS
+from smgw_emu.bench.cls.box import TABLE as BOX
 from smgw_emu.core.life import TABLE as LIFE
 from smgw_emu.core.life import Life
 from wan.channel.machine import TABLE as CHANNEL
@@ -55,7 +58,25 @@ def render() -> str:
     lines += ["stateDiagram-v2", f"    [*] --> {_label(Life.PRE_PERSONALISED)}"]
     for (stage, step), later in LIFE.items():
         lines.append(f"    {_label(stage)} --> {_label(later)}: {step}")
-    return "\n".join([*lines, "```", "", *_wired(), ""])
+    return "\n".join([*lines, "```", "", *_wired(), "", *_cls(), ""])
+
+
+def _cls() -> list[str]:
+    """Channels between CLS and EMT, and the bench's Steuerbox."""
+    lines = []
+    for scenario, table in CLS.items():
+        lines += [f"## Transparent channel, {scenario} (`cls_proxy/life.py`)", "", "```mermaid"]
+        lines += ["stateDiagram-v2", "    [*] --> s0"]
+        names = {state: f"s{number}" for number, state in enumerate(ClsState)}
+        lines += [f'    state "{state}" as {name}' for state, name in names.items()]
+        for (state, event), (after, actions) in table.items():
+            does = f" / {', '.join(actions)}" if actions else ""
+            lines.append(f"    {names[state]} --> {names[after]}: {event}{does}")
+        lines += ["```", ""]
+    lines += ["## Steuerbox (`smgw_emu/bench/cls/box.py`)", "", "```mermaid", "stateDiagram-v2"]
+    lines += ["    [*] --> init"]
+    lines += [f"    {state} --> {after}: {event}" for (state, event), after in BOX.items()]
+    return [*lines, "```"]
 
 
 def _wired() -> list[str]:

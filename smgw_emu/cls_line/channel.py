@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cls_proxy.life import Action, Input, Life, State
+from cls_proxy.life import ENDING, Action, Input, Life, State
 from cls_proxy.rules import Grant
 from cls_proxy.socks import Reply, Request
 from smgw_emu.cls_line.leg import Leg
@@ -109,6 +109,11 @@ class Channel:
     def standing(self) -> bool:
         """Octets are passed on."""
         return self.state is State.OPEN
+
+    @property
+    def ending(self) -> bool:
+        """It is on its way to its end, or there: nothing can end it any more."""
+        return self.state in ENDING
 
     def shown(self) -> ChannelState:
         """Return what a lab sees."""

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import structlog
 
 from cls_proxy import rules
-from cls_proxy.life import Action, State
+from cls_proxy.life import Action
 from cls_proxy.rules import Grant
 from cls_proxy.socks import Reply, Request
 from cls_proxy.start import Starts, started_by
@@ -165,8 +165,8 @@ class ClsLine:
 
     def next_deadline(self) -> DeviceTime | None:
         """Return when a start is due or a channel must be over."""
-        found = [c.until for c in self.channels if c.until is not None and _runs(c)]
-        found += [c.grant.until for c in self.channels if _runs(c)]
+        found = [c.until for c in self.channels if c.until is not None and not c.ending]
+        found += [c.grant.until for c in self.channels if not c.ending]
         start = self._starts.next_deadline()
         return min([*found, start] if start is not None else found, default=None)
 
@@ -201,7 +201,7 @@ class ClsLine:
         Raises:
             SmgwError: it cannot be done at all.
         """
-        mine = [c for c in self.channels if c.grant.proxy.name == name and _runs(c)]
+        mine = [c for c in self.channels if c.grant.proxy.name == name and not c.ending]
         if order == "disconnect":
             if not mine:
                 raise SmgwError("no channel")
@@ -365,10 +365,6 @@ class ClsLine:
     def activity(self) -> None:
         """Octets were passed on."""
         self._p.activity()
-
-
-def _runs(channel: Channel) -> bool:
-    return channel.state is not State.OVER
 
 
 class _Nobody:

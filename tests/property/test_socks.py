@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import struct
 
 import msgspec
 import pytest
-from fuzz import inputs
+from fuzz import fuzz, inputs
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -227,3 +228,24 @@ def test_empty_options_are_answered_once():
     assert server.receive(b"\x01\x02\x00\x00") == [Wire(b"\x01\x02\x00\x00")]
     with pytest.raises(SocksError):
         server.receive(b"\x01\x02\x00\x00")
+
+
+@fuzz(
+    b"\x05\x01\x06\x01\x01\x00\x05\x16\x03\x03\x00\x00\x01\x03\x00\x05\x17\x03\x03\x00\x00",
+    b"\x05\x01\x00\x03\x09aemt.netz\x01\xbb",
+    b"\x05\x01\x00\x01\x7f\x00\x00\x01\x01\xbb",
+)
+def test_many_inputs_at_every_stage(data):
+    """Greeting, frames and request: each gives what it gives or a SocksError, nothing else."""
+    for rules in (RULES, RECORD):
+        for stage in range(3):
+            server = SocksServer(rules)
+            if stage:
+                server.receive(b"\x05\x01\x06")
+            if stage == 2:
+                server.established()
+            with contextlib.suppress(SocksError):
+                server.receive(data)
+            with contextlib.suppress(SocksError):
+                server.decrypted(data)
+            assert len(server._buffer) < 600

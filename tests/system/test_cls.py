@@ -13,7 +13,7 @@ from cls_lab import NAME, SocksEnd, cls_profile, proxy_profile, run_cls, stdlib_
 
 from secure_state.machine import Cause, Exit
 from smgw_emu.bench.pki.cls import fingerprint, issue_cls_key
-from smgw_emu.core.instants import SECOND
+from smgw_emu.core.instants import SECOND, DeviceTime
 
 
 @pytest.mark.req("H18", "HAN-60", "HAN-62", "HAN-N10", "WAN-65")
@@ -341,5 +341,66 @@ def test_the_link_is_cut(tmp_path):
         gateway.set_link(msgspec.structs.replace(gateway.running.watch.link, ethernet=True))
         await lab.clock.advance(10 * SECOND)
         await lab.channel()
+
+    run_cls(tmp_path, work)
+
+
+def test_a_kept_channel_is_not_idle(tmp_path):
+    """T17: with keepalive only the session length ends it."""
+
+    async def work(lab):
+        await lab.channel()
+        await lab.clock.advance(47 * 3600 * SECOND)
+        assert lab.states() == ["open"]
+        await lab.clock.advance(2 * 3600 * SECOND)
+        assert "open" not in lab.states()
+
+    run_cls(tmp_path, work, proxy={"idle_s": 60, "keepalive": True})
+
+
+@pytest.mark.req("K10")
+def test_a_certificate_that_runs_out_ends_its_channel(tmp_path):
+    """The first of both certificates is over by the device's clock, whatever the session length."""
+
+    async def work(lab):
+        end = await lab.channel()
+        running, now = lab.lab.gateway.running, lab.clock.now()
+        until = DeviceTime.from_datetime(lab.emt.who.certificate.not_valid_after_utc)
+        running.device.clock.set(now, until + -10 * SECOND, valid=True)
+        running.time_adjusted()
+        assert lab.states() == ["open"]
+        await lab.clock.advance(20 * SECOND)
+        assert await end.recv() == b""
+        assert lab.lab.logged("certificate has expired") == 1
+
+    run_cls(tmp_path, work)
+
+
+def test_a_channel_with_a_strict_module(tmp_path):
+    """The WAN leg's ephemeral pair and signature come from the module, as on any WAN connection."""
+
+    async def work(lab):
+        before = lab.lab.gateway.hsm.log.total
+        end = await lab.channel()
+        end.send(b"strict")
+        assert await end.exactly(6) == b"strict"
+        assert lab.lab.gateway.hsm.log.total - before >= 4
+
+    run_cls(tmp_path, work, strict_module=True)
+
+
+def test_frames_without_a_length(tmp_path):
+    """The other reading of the draft: a named setting."""
+
+    async def work(lab):
+        lab.set_rules(framing="record")
+        end = await lab.dial(length=False)
+        assert await end.greet() == b"\x05\x06"
+        await end.handshake()
+        assert await end.connect(NAME) == 0
+        end.send(b"x" * 50_000)
+        assert await end.exactly(50_000) == b"x" * 50_000
+        end.close()
+        assert await end.ended()
 
     run_cls(tmp_path, work)

@@ -161,6 +161,9 @@ def test_five_hundred_half_open_clients(tmp_path):
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
             writer.transport.abort()
+        readings = lab.lab.device.store.execute("SELECT count(*) FROM reading")[0][0]
+        await lab.clock.advance(16 * MINUTE)
+        assert lab.lab.device.store.execute("SELECT count(*) FROM reading")[0][0] > readings
         end.send(b"and now")
         assert await end.exactly(7) == b"and now"
         assert lab.lab.logged("abgewiesen") <= lab.line.rules.max_refused_log
