@@ -200,21 +200,66 @@ def _steps(text: str) -> list[dict[str, Any]]:
     return steps
 
 
+@command.command("request")
+@gwa_option
+@click.argument("device")
+@click.argument("proxy")
+@click.option("--actor", required=True, help="Who asks.")
+@click.option("--vnb", is_flag=True, help="It is the grid operator: his word is an upper bound.")
+@click.option("--limit", type=int, required=True, help="Most power in W.")
+@click.option("--seconds", type=int, required=True, help="For so long.")
+@click.option("--at", default=0, help="Beginning so many seconds from now.")
+def request(
+    gwa: Path, device: str, proxy: str, actor: str, vnb: bool, limit: int, seconds: int, at: int
+) -> None:
+    """Ask for a limit through the coordination function, which decides and switches.
+
+    Several actors may ask for one plant; the grid operator wins, and the traffic light says who
+    else is heard. Who is overruled finds a notice (`smgw aemt notices`).
+    """
+    print_json(_send(gwa, "POST", "request", device=device, proxy=proxy, actor=actor, watts=limit,
+                     seconds=seconds, at=at, vnb="true" if vnb else "false"))  # fmt: skip
+
+
+@command.command("light")
+@gwa_option
+@click.argument("light", type=click.Choice(["green", "yellow", "red"]))
+def light(gwa: Path, light: str) -> None:
+    """Set the traffic light of the grid; every plant is decided anew."""
+    print_json(_send(gwa, "PUT", "light", light=light))
+
+
+@command.command("notices")
+@gwa_option
+def notices(gwa: Path) -> None:
+    """Show who was overruled, by whom and why (ex-post information)."""
+    for row in _send(gwa, "GET", "notices"):
+        click.echo(
+            f"{row['time']}  {row['plant']}  {row['actor']}: by {row['by']}, {row['reason']}"
+        )
+
+
 def _post(gwa: Path, device: str, proxy: str, order: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = _send(gwa, "POST", "switch", order, device=device, proxy=proxy)
+    return found
+
+
+def _send(
+    gwa: Path, verb: str, resource: str, body: dict[str, Any] | None = None, **parameters: Any
+) -> Any:
     import httpx
 
     from smgw_emu.bench.gwa.folder import open_gwa
     from smgw_emu.cli import UnreachableError
 
-    url = f"http://127.0.0.1:{open_gwa(gwa).places.aemt_control}/v1/switch"
+    url = f"http://127.0.0.1:{open_gwa(gwa).places.aemt_control}/v1/{resource}"
     try:
-        answer = httpx.post(
-            url, params={"device": device, "proxy": proxy}, json=order, timeout=800,
-            trust_env=False,
-        )  # fmt: skip
+        answer = httpx.request(
+            verb, url, params=parameters, json=body, timeout=800, trust_env=False
+        )
     except httpx.HTTPError as error:
         raise UnreachableError(f"the active EMT does not run (smgw aemt serve -g {gwa})") from error
-    found: dict[str, Any] = answer.json()
+    found = answer.json()
     if answer.status_code != 200:
         raise SmgwError(found.get("error", f"HTTP {answer.status_code}"))
     return found

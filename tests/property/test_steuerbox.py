@@ -203,6 +203,21 @@ def test_the_grid_operator_has_the_last_word(many, light, moment):
     assert "vnb" not in {actor for actor, _ in told}
 
 
+@given(st.lists(requests, max_size=6), st.sampled_from(list(Light)), st.integers(0, 60))
+@pytest.mark.req("WAN-74")
+def test_the_plan_is_every_decision_to_come(many, light, moment):
+    """The schedule says at each second what would be decided then."""
+    plant = Plant(light)
+    for request in many:
+        plant.ask(request, at(0))
+    steps = plant.plan(at(moment))
+    assert steps[0][0] == at(moment)
+    for second in range(moment, 112):
+        holds = plant.decide(at(second))
+        past = [watts for begin, watts in steps if begin <= at(second)]
+        assert past[-1] == (holds.watts if holds is not None else None)
+
+
 def test_a_request_without_a_span_is_none():
     """Begin before end, 0 W or more."""
     for wrong in (Request("a", 1, T0, T0), Request("a", -1, T0, at(1))):

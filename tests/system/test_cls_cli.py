@@ -92,6 +92,11 @@ def test_a_lab_switches_a_plant_on_the_command_line(lab):
         assert found["in_budget"] and found["answer"]["limit"] == 9000
         assert "state unlimited, limit none" in ok(*order, "--release")
         assert "refuses" in smgw(*order, "--relay", "7=on").stderr
+        ask = ("aemt", "request", "-g", g, device, "proxy1", "--seconds", "600", "--actor")
+        assert json.loads(ok(*ask, "supplier", "--limit", "9000"))["actor"] == "supplier"
+        assert json.loads(ok(*ask, "vnb", "--vnb", "--limit", "4200"))["watts"] == 4200
+        assert "supplier: by vnb, at most 4200 W" in ok("aemt", "notices", "-g", g)
+        assert "vnb" in ok("aemt", "light", "-g", g, "red")
         assert json.loads(ok("gwa", "channel", "-g", g, device, "proxy1"))["state"] == "open"
         status = ok("status", home)
         assert "CLS channel" in status and "HKS4 open  proxy1: box1 - aemt1" in status

@@ -14,7 +14,8 @@ from wan_lab import wan_lab
 from hsm_sim import Purpose
 from smgw_emu import profiles
 from smgw_emu.bench.cls.box import Box, Settings, State
-from smgw_emu.bench.cls.coordination import Light, Plant, Request
+from smgw_emu.bench.cls.coordination import Light, Request
+from smgw_emu.bench.cls.desk import Desk
 from smgw_emu.bench.cls.management import ChannelError, ClsManagement
 from smgw_emu.bench.cls.steuerbox import Steuerbox, Way
 from smgw_emu.bench.cls.words import Order, Step
@@ -194,23 +195,38 @@ def test_a_plant_of_another_administrator(tmp_path):
 
 @pytest.mark.req("K08", "WAN-67", "WAN-68", "WAN-69", "WAN-73")
 def test_the_grid_operator_wins_and_the_loser_learns_of_it(tmp_path):
-    """Supplier and VNB want the same plant; the gateway knows nothing of it."""
+    """Supplier and VNB want the same plant; both paths lead to one box; the gateway knows nothing of it."""
 
     async def work(c):
         await c.settle(lambda: bool(c.aemt.links))
-        plant, now = Plant(), c.clock.now()
-        plant.ask(Request("supplier", 11_000, now, now + HOUR), now)
-        await c.switch(watts=plant.decide(now).watts)
-        assert c.box.box.limit == 11_000
-        plant.set_light(Light.YELLOW, now)
-        plant.ask(Request("vnb", 4200, now, now + HOUR // 2, vnb=True), now)
-        await c.switch(watts=plant.decide(now).watts)
-        assert c.box.box.limit == 4200
-        (notice,) = plant.notices
+        desk, now = Desk(c.aemt), c.clock.now()
+
+        def ask(actor, watts, seconds, **more):
+            wish = Request(actor, watts, now, now + seconds * SECOND, **more)
+            return c.lab.market.drive(desk.request(c.lab.id, "proxy1", wish))
+
+        made = await ask("supplier", 11_000, 3600)
+        assert (made.actor, made.watts, c.box.box.limit) == ("supplier", 11_000, 11_000)
+        made = await ask("vnb", 4200, 1800, vnb=True)
+        assert (made.actor, c.box.box.limit) == ("vnb", 4200)
+        (notice,) = made.notices
         assert (notice.actor, notice.by, notice.reason) == ("supplier", "vnb", "at most 4200 W")
-        await c.beat(1800)
-        await c.switch(watts=plant.decide(c.clock.now()).watts)
+        assert (await ask("vnb", 4200, 1800, vnb=True)).action is None  # nothing has changed
+        await c.clock.advance(31 * MINUTE)  # the box follows its schedule, heartbeats go on
         assert c.box.box.limit == 11_000
+        (made,) = (await c.lab.market.drive(desk.set_light(Light.RED))).values()
+        assert (made.actor, made.watts, c.box.box.limit) == ("", None, None)
+        assert [(n.actor, n.by, n.reason) for n in made.notices] == [
+            ("supplier", "grid", "red light")
+        ]
+        assert len(desk.notices()) == 2
+        await c.lab.market.drive(desk.set_light(Light.GREEN))
+        assert c.box.box.limit == 11_000
+        await c.clock.advance(HOUR)
+        assert c.box.box.limit is None
+        assert c.box.box.state is State.UNLIMITED
+        with pytest.raises(ValueError, match="span"):
+            await ask("supplier", 1, 0)
 
     run(tmp_path, work, "socks")
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from smgw_emu.core.errors import SmgwError
 from smgw_emu.core.instants import DeviceTime
 from smgw_emu.core.legal_time import local as local_time
 from wan.admin.facilities import Facilities
 from wan.cosem.address import Query
-from wan.cosem.data import Data, octets
+from wan.cosem.data import Data, octets, text
 from wan.cosem.documents import MethodResponse
 from wan.cosem.errors import CosemError
 from wan.cosem.selection import select
 from wan.cosem.service import Reply
 
 DONE = MethodResponse(0)
+Done = Callable[[str, str], None]
+"""Told the end of an order: (result, failure)."""
 
 
 class Provider(Protocol):
@@ -85,3 +88,47 @@ class Plain:
     ) -> MethodResponse | None:
         """Refuse."""
         raise CosemError(404, "no such method")
+
+
+class Ordered(Plain):
+    """An object whose methods are orders with an answer that comes later (Anlage II 7.5).
+
+    Args:
+        facilities: what it works with.
+        subject: whom the orders are for, in words.
+        orders: name of the order by number of the method.
+    """
+
+    def __init__(self, facilities: Facilities, subject: str, orders: Mapping[int, str]) -> None:
+        super().__init__(facilities)
+        self._subject = subject
+        self._orders = orders
+
+    def give(self, order: str, done: Done) -> None:
+        """Hand an order on; ``done`` is told its end.
+
+        Raises:
+            SmgwError: it cannot be carried out now.
+        """
+        raise NotImplementedError
+
+    def call(self, index: int, data: Data | None, reply: Reply | None) -> MethodResponse | None:
+        """Run a method of the class table."""
+        order = self._orders.get(index)
+        if order is None:
+            return super().call(index, data, reply)
+        if reply is None:
+            raise CosemError(408, "the result comes later: x-CID is needed (Anlage II 7.5)")
+        facilities, what = self.facilities, f"{self._subject} {order} {reply.cid}"
+
+        def done(result: str, failed: str) -> None:
+            status = 3 if failed else 0  # read-write-denied of IEC 62056-5-3 stands for a refusal
+            facilities.finished(what, MethodResponse(status, text(failed or result)))
+
+        facilities.answer_later(what, reply)
+        try:
+            self.give(order, done)
+        except SmgwError as error:
+            facilities.forget(what)
+            return MethodResponse(2, text(str(error)))  # temporary-failure
+        return None

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from smgw_emu.core.errors import SmgwError
 from smgw_emu.core.meter_profile import Meter
-from wan.admin.base import Plain
+from wan.admin.base import Done, Ordered
 from wan.admin.facilities import Facilities
 from wan.cosem.data import Data, text
-from wan.cosem.documents import MethodResponse
-from wan.cosem.errors import CosemError
-from wan.cosem.service import Reply
 
 METER = "0000608004ff"
 ORDERS = {
@@ -25,13 +21,13 @@ ORDERS = {
 }
 
 
-class MeterObject(Plain):
+class MeterObject(Ordered):
     """State of a wired meter and orders to it; the answers come later."""
 
     class_id, name = 65005, METER
 
     def __init__(self, facilities: Facilities, meter: Meter) -> None:
-        super().__init__(facilities)
+        super().__init__(facilities, f"meter {meter.key}", ORDERS)
         self._meter = meter
 
     def attributes(self) -> dict[int, Callable[[], Data]]:
@@ -39,23 +35,6 @@ class MeterObject(Plain):
         state, address = self.facilities.meter_state(self._meter.key)
         return {2: lambda: text(state), 3: lambda: Data("unsigned", address)}
 
-    def call(self, index: int, data: Data | None, reply: Reply | None) -> MethodResponse | None:
-        """Run a method of the class table."""
-        order = ORDERS.get(index)
-        if order is None:
-            return super().call(index, data, reply)
-        if reply is None:
-            raise CosemError(408, "the result comes later: x-CID is needed (Anlage II 7.5)")
-        facilities, what = self.facilities, f"meter {self._meter.key} {order} {reply.cid}"
-
-        def done(result: str, failed: str) -> None:
-            status = 3 if failed else 0  # read-write-denied of IEC 62056-5-3 stands for a refusal
-            facilities.finished(what, MethodResponse(status, text(failed or result)))
-
-        facilities.answer_later(what, reply)
-        try:
-            facilities.meter_order(self._meter.key, order, done)
-        except SmgwError as error:
-            facilities.forget(what)
-            return MethodResponse(2, text(str(error)))  # temporary-failure
-        return None
+    def give(self, order: str, done: Done) -> None:
+        """Hand it to the meter's line."""
+        self.facilities.meter_order(self._meter.key, order, done)

@@ -93,6 +93,17 @@ class Plant:
         stricter = [r for r in market if r.watts < grid.watts]
         return min([*stricter, grid], key=lambda r: r.watts)
 
+    def plan(self, now: WorldTime) -> list[tuple[WorldTime, int | None]]:
+        """Return the limits from ``now`` on: (moment, W or None), only where they change."""
+        edges = {now} | {at for r in self._requests for at in (r.begin, r.end) if at > now}
+        steps: list[tuple[WorldTime, int | None]] = []
+        for at in sorted(edges):
+            holds = self.decide(at)
+            watts = holds.watts if holds is not None else None
+            if not steps or steps[-1][1] != watts:
+                steps.append((at, watts))
+        return steps
+
     def _tell(self, now: WorldTime) -> None:
         """Inform who is overruled now and was not told yet."""
         winner = self.decide(now)

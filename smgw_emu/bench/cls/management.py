@@ -15,6 +15,7 @@ from typing import TypeVar
 import structlog
 
 from hsm_sim import Purpose
+from smgw_emu.bench.cls.box import HEARTBEAT_S
 from smgw_emu.bench.cls.coordination import BUDGET_S
 from smgw_emu.bench.cls.words import Answer, LineReader, Order, read_answer, write
 from smgw_emu.bench.pki import Identity, TestPki
@@ -23,7 +24,7 @@ from smgw_emu.core.errors import RemoteProtocolError, SmgwError
 from smgw_emu.core.instants import SECOND, WorldTime
 from smgw_emu.core.wan_profiles import WanProfile
 from smgw_emu.profiles import Profile
-from smgw_emu.transport.clock import Clock
+from smgw_emu.transport.clock import Clock, Timer
 from smgw_emu.transport.presets import TlsContext, TlsIdentity, server_context
 from smgw_emu.transport.stream import StreamHandler, TlsStream
 from smgw_emu.transport.tls import TlsEnd
@@ -149,12 +150,24 @@ class ClsManagement:
     def joined(self, link: _Link) -> None:
         """A gateway has opened a channel."""
         self.links[link.gateway] = link
+        self.beat(link)
         for future in self._waiting.pop(link.gateway, []):
             if not future.done():
                 future.set_result(None)
 
+    def beat(self, link: _Link) -> None:
+        """Say each minute that somebody is there; without it the box goes into failsafe."""
+        if link.over:
+            return
+        self._number += 1
+        link.say(Order(self._number, "heartbeat"))
+        due = self.clock.now() + HEARTBEAT_S * SECOND
+        link.timer = self.clock.call_at(due, lambda: self.beat(link))
+
     def left(self, link: _Link) -> None:
         """A channel is over."""
+        if link.timer is not None:
+            link.timer.cancel()
         if self.links.get(link.gateway) is link:
             del self.links[link.gateway]
 
@@ -228,6 +241,8 @@ class _Link:
         self._stream: TlsStream | None = None
         self._open: dict[int, asyncio.Future[Answer]] = {}
         self.gateway = ""
+        self.timer: Timer | None = None
+        self.over = False
 
     def established(self, stream: TlsStream) -> None:
         """Know the gateway by its certificate."""
@@ -236,12 +251,16 @@ class _Link:
         self.gateway = common_name(load(stream.certificate)).partition(".")[0].upper()
         self._owner.joined(self)
 
+    def say(self, order: Order) -> None:
+        """Send an order; nobody waits for the answer."""
+        assert self._stream is not None
+        self._stream.write(write(order))
+
     async def send(self, order: Order) -> Answer:
         """Send an order and wait for its answer."""
-        assert self._stream is not None
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._open[order.id] = future
-        self._stream.write(write(order))
+        self.say(order)
         return await future
 
     def received(self, stream: TlsStream, data: bytes) -> None:
@@ -258,6 +277,7 @@ class _Link:
 
     def ended(self, stream: TlsStream, reason: TlsEnd, detail: str) -> None:  # noqa: ARG002
         """Nobody waits any more."""
+        self.over = True
         self._owner.left(self)
         for future in self._open.values():
             future.cancel()
