@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hsm_sim.certificates import read_certificate
 from smgw_emu.core.cls_profiles import ClsProfile, ProxyProfile, emt_places
 from smgw_emu.core.config import GatewayConfig
+from smgw_emu.core.errors import RemoteProtocolError
 from smgw_emu.core.instants import DeviceTime
 from smgw_emu.core.wan_profiles import WanProfile
 
@@ -50,6 +52,15 @@ class Grant:
 def registered(config: GatewayConfig, fingerprint: str) -> ClsProfile | None:
     """Return the CLS a certificate (SHA-256, hex) belongs to."""
     return next((cls for cls in config.cls if fingerprint in cls.certificates), None)
+
+
+def unreadable(certificate: bytes) -> str:
+    """Return why a certificate cannot be used, "" if it can: its end must be known."""
+    try:
+        read_certificate(certificate)
+    except RemoteProtocolError as error:
+        return f"certificate cannot be read: {error}"
+    return ""
 
 
 def grants(config: GatewayConfig, now: DeviceTime, cls: str = "") -> Iterator[Grant]:

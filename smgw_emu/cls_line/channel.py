@@ -14,7 +14,7 @@ from smgw_emu.cls_line.reach import Plan, Reach
 from smgw_emu.core.instants import SECOND, DeviceTime, WorldTime
 from smgw_emu.transport.clock import Clock, Timer
 
-MAX_EARLY = 65_536  # own choice: octets a CLS may send before its answer is there
+MAX_EARLY = 65_536  # own choice: octets one end may send before the other is there
 
 
 class ChannelHooks(Protocol):
@@ -91,6 +91,7 @@ class Channel:
     reason: str = ""
     passed: Meter = field(default_factory=Meter)
     _early: bytearray = field(default_factory=bytearray)
+    _spoke: Leg | None = None
     _reach: Reach | None = None
     _timer: Timer | None = None
     _told: bool = False
@@ -195,12 +196,13 @@ class Channel:
     def _join(self) -> None:
         assert self.wan is not None
         self._touch()
+        assert self.han is not None
         early, self._early = bytes(self._early), bytearray()
         self.hooks.joined(self)
         if early:
-            self._pass(self.wan, early)
-        if self.han is not None:
-            self.han.read(on=True)
+            self._pass(self.han if self._spoke is self.wan else self.wan, early)
+        self.han.read(on=True)
+        self.wan.read(on=True)
 
     def _stop(self) -> None:
         if self._timer is not None:
@@ -244,7 +246,8 @@ class Channel:
         other = self.wan if leg is self.han else self.han
         if self.standing and other is not None:
             self._pass(other, data)
-        elif self.state in {State.WAN_OPENING, State.HAN_OPENING} and leg is self.han:
+        elif not self.ending:
+            self._spoke = leg  # there is only one yet
             self._early += data
             leg.read(on=len(self._early) < MAX_EARLY)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from cls_proxy.rules import Grant
+from cls_proxy.rules import Grant, unreadable
 from cls_proxy.socks import SocksServer
 from hsm_sim.interface import KeyModule
 from hsm_sim.slots import HAN_TLS
@@ -119,7 +119,7 @@ class Legs:
 
         def judge(certificate: bytes) -> str:
             good = hashlib.sha256(certificate).hexdigest() in cls.certificates
-            return "" if good else "certificate not registered"
+            return unreadable(certificate) if good else "certificate not registered"
 
         def make(handler: LegHandler) -> Leg:
             watcher = Watchers(PeerJudge(judge), self.valid())

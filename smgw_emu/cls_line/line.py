@@ -279,7 +279,7 @@ class ClsLine:
         """Judge the certificate of a CLS: "" if it is registered."""
         fingerprint = hashlib.sha256(certificate).hexdigest()
         known = rules.registered(self._config, fingerprint)
-        return "" if known is not None else "certificate not registered"
+        return rules.unreadable(certificate) if known is not None else "certificate not registered"
 
     def known_name(self, name: str) -> bool:
         """Tell whether any CLS may ask under a server name now."""

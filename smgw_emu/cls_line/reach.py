@@ -80,18 +80,15 @@ class Reach:
         self._clear()
 
     async def _connect(self, host: str, port: int) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            await loop.create_connection(self._make, host, port)
+            leg = self._leg = self._plan.make(self)
+            await asyncio.get_running_loop().create_connection(lambda: leg, host, port)
         except ConnectionRefusedError:
             self._next(late=False, reason="connection refused")
-        except (OSError, SmgwError) as error:  # SmgwError: the security module refuses
+        # SmgwError: the security module refuses; ValueError: no name for a ClientHello
+        except (OSError, SmgwError, ValueError) as error:
             text = getattr(error, "strerror", None) or str(error)
             self._next(late=isinstance(error, OSError), reason=text)
-
-    def _make(self) -> Leg:
-        self._leg = self._plan.make(self)
-        return self._leg
 
     def _too_late(self) -> None:
         self._timer = None

@@ -181,3 +181,39 @@ def test_the_gateway_opens_a_channel_itself(tmp_path, start):
             assert lab.emt.opened == 2
 
     run(tmp_path, work, initiator="HKS5", start=start)
+
+
+def test_an_emt_that_speaks_first(tmp_path):
+    """HKS5: what the EMT says before the CLS is there waits for it; nothing is lost."""
+
+    async def work(lab, box):
+        async def serve(_reader, writer):
+            lab.emt.writers.append(writer)
+            writer.write(b"hello box " * 20_000)  # more than is kept: the rest waits at the EMT
+            await asyncio.Event().wait()
+
+        lab.emt._serve = serve
+        await box.stop()
+        while not lab.states():
+            await lab.clock.advance(MINUTE)
+        await lab.settle(lambda: lab.states() == ["opening the HAN leg"])
+        await lab.settle()
+        assert len(lab.line.channels[0]._early) < 300_000
+        await box.start()
+        await lab.clock.advance(31 * SECOND)
+        await lab.settle(lambda: len(box.received) == 200_000)
+        assert bytes(box.received) == b"hello box " * 20_000
+
+    run(tmp_path, work, initiator="HKS5", start="every:900", attempts=3, wait_s=30)
+
+
+def test_a_name_no_hello_can_carry(tmp_path):
+    """DS v2.0 allows a leading point, TLS does not: the order fails with the reason."""
+
+    async def work(lab, box):
+        answer = await order(lab)
+        assert answer.status == 3
+        assert "label empty" in answer.data.value
+        assert lab.states() == []
+
+    run(tmp_path, work, server_name=".netz")
