@@ -388,6 +388,7 @@ class Gateway:
             running.guard(lambda: device.set_clock(now, shown, valid=trusted))
             running.wan.time.set_valid(valid=trusted)
             running.watch.follow_time()
+            running.cls.clock_moved()
         running.save_clock()
         running.rearm()
 

@@ -404,3 +404,22 @@ def test_frames_without_a_length(tmp_path):
         assert await end.ended()
 
     run_cls(tmp_path, work)
+
+
+def test_a_clock_set_back_ends_what_is_not_valid_yet(tmp_path):
+    """The lab moves the device's clock before the begin of the profile, and forward again."""
+
+    async def work(lab):
+        gateway = lab.lab.gateway
+        end = await lab.channel()
+        gateway.adjust_device_clock(-48 * 3_600_000, None, valid=None)
+        assert await end.recv() == b""
+        end.close()
+        await lab.settle(lambda: not lab.line.channels)
+        assert lab.lab.logged("beendet: profile has ended") == 1
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            await lab.client()  # its certificate is not valid yet, either
+        gateway.adjust_device_clock(0, None, valid=None)
+        await lab.channel()
+
+    run_cls(tmp_path, work, proxy={"valid_from": "2026-03-30T10:00:00Z"})
