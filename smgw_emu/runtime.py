@@ -213,7 +213,7 @@ class Runtime:
         self.device.power_on(world)
         self._note_clock()
         self.updater.look(self._now())
-        self.cls.start()
+        self.cls.start(cable=self.watch.link.han or self.watch.link.cls)
         await self.watch.enforce()
         await self._start_wakeup(self.wakeup)
         self.self_test.power_on(world)

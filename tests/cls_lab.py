@@ -325,38 +325,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Box:
-    """A CLS that is a TLS server (HKS4, HKS5): the standard library alone; echoes."""
+class Box(Emt):
+    """A CLS that is a TLS server (HKS4, HKS5): the same plain end, on a port known beforehand."""
 
     def __init__(self, who: Identity) -> None:
-        self.received = bytearray()
-        self.names: list[str | None] = []
-        self.ended = 0
-        self.writers: list[asyncio.StreamWriter] = []
-        self._who = who
-        self._server: asyncio.Server | None = None
+        super().__init__(who, echo=False)
         self.port = free_port()
 
-    async def start(self) -> None:
-        context = stdlib_context(ssl.PROTOCOL_TLS_SERVER, self._who)
-        context.verify_mode = ssl.CERT_NONE
-        context.sni_callback = lambda _s, name, _c: self.names.append(name)
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=context)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.writers.append(writer)
-        with contextlib.suppress(OSError, ssl.SSLError):
-            while data := await reader.read(65_536):
-                self.received += data
-        self.ended += 1
-        writer.close()
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for writer in self.writers:
-            writer.transport.abort()
-        await asyncio.sleep(0)
+    async def start(self, port: int = 0) -> int:
+        return await super().start(port or self.port)
 
 
 def put(gateway: Any, kind: str, record: Any) -> None:

@@ -54,7 +54,7 @@ class ChannelState:
 
 
 @dataclass(slots=True)
-class Meter:
+class Octets:
     """Octets passed on: up to the EMT, down to the CLS."""
 
     up: int = 0
@@ -89,7 +89,7 @@ class Channel:
     until: DeviceTime | None = None
     opened: WorldTime | None = None
     reason: str = ""
-    passed: Meter = field(default_factory=Meter)
+    passed: Octets = field(default_factory=Octets)
     _early: bytearray = field(default_factory=bytearray)
     _spoke: Leg | None = None
     _reach: Reach | None = None

@@ -61,8 +61,9 @@ class ClsLine:
 
     # -- life ------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Plan the starts of HKS5."""
+    def start(self, *, cable: bool) -> None:
+        """Plan the starts of HKS5; ``cable``: one is in a HAN port."""
+        self._cable = cable
         self._starts.plan(self._config, self._now())
 
     async def listen(self) -> None:
@@ -361,6 +362,8 @@ class ClsLine:
             self.channels.remove(channel)
         if channel.until is not None:
             self.reports.closed(channel.grant, channel.reason, channel.passed)
+        elif channel.done is not None:  # ended by us before it stood: who ordered it waits
+            self.told(channel, Action.TELL_FAILED, channel.reason)
 
     def activity(self) -> None:
         """Octets were passed on."""

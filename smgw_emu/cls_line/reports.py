@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from cls_proxy.rules import Grant
+from smgw_emu.cls_line.channel import Octets
 from smgw_emu.core.device import Device
 from smgw_emu.core.instants import MINUTE
 from smgw_emu.core.sparing import Sparing
 from smgw_emu.transport.clock import Clock
-
-
-class Passed(Protocol):
-    """Octets passed on."""
-
-    up: int
-    down: int
 
 
 class Reports:
@@ -55,7 +48,7 @@ class Reports:
             profile=proxy.name, scenario=proxy.initiator, cls=grant.cls.name, emt=grant.emt.name,
         )  # fmt: skip
 
-    def closed(self, grant: Grant, reason: str, passed: Passed) -> None:
+    def closed(self, grant: Grant, reason: str, passed: Octets) -> None:
         """A channel that stood has ended."""
         self._write(
             "cls-channel-closed", grant,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from cls_lab import NAME, Box, cls_lab
 from support import START, run_virtual
 
+from secure_state.machine import Cause
 from smgw_emu.bench.gwa.session import GatewayError
 from smgw_emu.bench.pki.cls import issue_cls_key
 from smgw_emu.core.instants import HOUR, MINUTE, SECOND
+from smgw_emu.gateway import Gateway
 
 
 @asynccontextmanager
@@ -217,3 +220,38 @@ def test_a_name_no_hello_can_carry(tmp_path):
         assert lab.states() == []
 
     run(tmp_path, work, server_name=".netz")
+
+
+def test_an_order_that_a_secure_state_overtakes_is_answered(tmp_path):
+    """The administrator waits for a result; he gets it although no leg ever stood."""
+
+    async def work(lab, box):
+        session = await lab.lab.session()
+        answer = asyncio.ensure_future(session.proxy_order("proxy1", "connect"))
+        await lab.settle(lambda: lab.states() == ["opening the HAN leg"])
+        lab.lab.gateway._enter(Cause.SEPARATION, "test")
+        assert lab.states() == []
+        await lab.lab.market.drive(asyncio.wait_for(answer, None))
+        assert (answer.result().status, answer.result().data.value) == (3, "connectivity")
+
+    run(tmp_path, work, box=False, attempts=2, wait_s=40)
+
+
+def test_without_a_cable_nobody_is_let_in_from_the_start(tmp_path):
+    """HW-07: the listeners open when the first cable is in, also after power-up without one."""
+
+    async def main(clock):
+        async with cls_lab(tmp_path, clock) as lab:
+            gateway = lab.lab.gateway
+            await gateway.power_off()
+            config = gateway.directory / "config.toml"
+            config.write_text(config.read_text() + "\n[link]\nhan = false\n")
+            gateway.config = Gateway(gateway.directory, clock).config
+            await gateway.power_on()
+            await lab.settle()
+            assert lab.line.doors.addresses == {}
+            gateway.set_link(msgspec.structs.replace(gateway.running.watch.link, cls=True))
+            await lab.settle(lambda: bool(lab.line.doors.addresses))
+            await lab.channel()
+
+    run_virtual(main, START)

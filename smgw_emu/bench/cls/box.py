@@ -18,7 +18,7 @@ from types import MappingProxyType
 from smgw_emu.bench.cls.words import Answer, Order
 from smgw_emu.core.instants import SECOND, WorldTime
 
-HEARTBEAT_S = 60  # EEBUS LPC: a heartbeat each minute
+HEARTBEAT_S = 60  # own choice: the EEBUS texts are not among ours
 RELAYS = 2  # FNN Steuerbox; SELEXA's relay connector
 
 
